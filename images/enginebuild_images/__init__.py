@@ -1,0 +1,1 @@
+"""OCI images without a daemon: layers are described, and made only while they are sent."""

@@ -1,0 +1,58 @@
+"""What happens during a run, as values. The command line turns them into lines, bars or JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from enginebuild_cache import Digest
+
+Status = Literal["hit", "built"]
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A line worth reading: `warning` needs the reader's attention, `info` does not."""
+
+    text: str
+    level: Literal["info", "warning"] = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class StepStarted:
+    step: str
+    key: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class StepFinished:
+    step: str
+    key: Digest
+    status: Status
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Bytes moved for one thing (a file, a layer). `done == total` closes its bar."""
+
+    label: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Another process holds what this one needs."""
+
+    what: str
+    holder: str
+
+
+Event = Note | StepStarted | StepFinished | Progress | Waiting
+Report = Callable[[Event], None]
+
+
+def silent(_event: Event) -> None:
+    """A Report that nobody reads."""

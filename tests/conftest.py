@@ -1,0 +1,84 @@
+"""Fixtures that every test has: an environment of its own, no network, and real services on loopback."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from parts import busybox_base, isolation, services
+from parts.busybox_base import BusyboxBase
+from parts.services import DockerEngine
+
+isolation.keep_shared_folders()
+
+_SESSION = pytest.StashKey[services.Session]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # xdist's workers find the session in their environment
+        config.stash[_SESSION] = services.Session()
+        os.environ[services.SESSION] = str(config.stash[_SESSION].folder)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if session := config.stash.get(_SESSION, None):
+        session.end()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The markers follow from the fixtures that a test asks for, so that none is forgotten."""
+    for item in items:
+        wanted = getattr(item, "fixturenames", ())
+        for fixture, marker in (("docker_engine", "docker"), ("registry", "registry")):
+            if fixture in wanted:
+                item.add_marker(marker)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_network() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        isolation.block_network(patch)
+        yield
+
+
+@pytest.fixture(scope="session")
+def _homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("homes")
+    return (folder / str(number) for number in itertools.count())  # mktemp for each would search the folder
+
+
+@pytest.fixture(autouse=True)
+def home(_homes: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home folder of the test's own; caches, configuration and credentials are looked up there."""
+    folder = next(_homes)
+    folder.mkdir()
+    isolation.isolate(folder, monkeypatch)
+    return folder
+
+
+@pytest.fixture
+def cache_dir(tmp_path: Path) -> Path:
+    """Where an empty store may be made; does not exist yet."""
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="session")
+def docker_engine() -> DockerEngine:
+    """A real Docker Engine: the one that DOCKER_HOST names, else one of the session's own."""
+    return services.docker_engine()
+
+
+@pytest.fixture(scope="session")
+def skopeo() -> Path:
+    """The program skopeo."""
+    return services.program("skopeo")
+
+
+@pytest.fixture(scope="session")
+def base_layout(tmp_path_factory: pytest.TempPathFactory) -> BusyboxBase:
+    """A tiny real base image with a shell, as an OCI layout and as an archive for `docker load`."""
+    return busybox_base.make(tmp_path_factory.mktemp("base"), services.program("busybox"))

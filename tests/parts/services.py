@@ -1,0 +1,198 @@
+"""Real services for tests: a Docker Engine of our own, and programs that tests need on the machine.
+
+A service is started by the first test that asks for it, shared by all xdist workers of the session, and ended with
+the session by its keeper (parts/keeper.py). What cannot be had skips the test, or fails it where
+`ENGINEBUILD_REQUIRE_SERVICES=1` (`make test` sets it), so that CI never goes green by skipping.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import http.client
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+#: Names the folder of the session that runs, for workers and their subprocesses.
+SESSION = "ENGINEBUILD_TEST_SESSION"
+REQUIRED = "ENGINEBUILD_REQUIRE_SERVICES"
+
+#: Debian's package of each program that tests start.
+PACKAGES = {
+    "docker": "docker.io",
+    "dockerd": "docker.io",
+    "docker-registry": "docker-registry",
+    "skopeo": "skopeo",
+    "busybox": "busybox-static",
+    "strace": "strace",
+}
+
+_START = 60.0  # seconds a service may take to answer
+_STOP = 60.0  # seconds all keepers may take to clean up
+
+
+def missing(what: str) -> NoReturn:
+    """Skip the test that needs `what`, or fail it where services are required."""
+    if os.environ.get(REQUIRED) == "1":
+        pytest.fail(f"{what} (required: {REQUIRED}=1)", pytrace=False)
+    pytest.skip(what)
+
+
+def program(name: str) -> Path:
+    """The path of a program, or `missing`."""
+    found = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
+    if found is None:
+        missing(f"{name} is not installed; Debian's package is {PACKAGES.get(name, name)}")
+    return Path(found)
+
+
+class Session:
+    """A folder that services of one test session share, and the lock that says that the session is alive."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="enginebuild-"))
+        self._alive = (self.folder / "alive").open("a")
+        fcntl.flock(self._alive, fcntl.LOCK_EX)
+
+    def end(self) -> None:
+        """Let the keepers end their services, and wait until they have."""
+        self._alive.close()
+        deadline = time.monotonic() + _STOP
+        while time.monotonic() < deadline and not self._cleaned():
+            time.sleep(0.05)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _cleaned(self) -> bool:
+        try:
+            with (self.folder / "kept").open("a") as kept:
+                fcntl.flock(kept, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except FileNotFoundError:  # the last keeper removed the folder
+            return True
+        return True
+
+
+@contextmanager
+def _alone(name: str) -> Iterator[Path]:
+    """The service's folder, with no other worker of this session starting the same service."""
+    session = Path(os.environ[SESSION])
+    with (session / f"{name}.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        folder = session / name
+        folder.mkdir(exist_ok=True)
+        yield folder
+
+
+def keep(folder: Path, argv: Sequence[str | Path]) -> subprocess.Popen[bytes]:
+    """Start a program that ends with the session; its output goes to `folder`/log."""
+    keeper = Path(__file__).with_name("keeper.py")
+    return subprocess.Popen(
+        [sys.executable, str(keeper), str(folder), *map(str, argv)],
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C is for pytest; the keeper follows by the lock
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DockerEngine:
+    """A running Docker Engine. `host` is what DOCKER_HOST wants, `command` the docker client."""
+
+    host: str
+    command: Path
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        return {**os.environ, "DOCKER_HOST": self.host}
+
+    def docker(self, *argv: str | Path, stdin: bytes | None = None, check: bool = True) -> str:
+        """The standard output of a docker command. Raises AssertionError with its standard error."""
+        ended = subprocess.run(
+            [self.command, *map(str, argv)],
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            env=dict(self.environment),
+            check=False,
+            timeout=600,
+        )
+        if check and ended.returncode:
+            words = " ".join(map(str, argv))
+            raise AssertionError(f"docker {words}: exit {ended.returncode}\n{ended.stderr.decode()}")
+        return ended.stdout.decode()
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=5)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+def _answers(path: Path) -> bool:
+    connection = _UnixConnection(path)
+    try:
+        connection.request("GET", "/_ping")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+def _dockerd(folder: Path) -> list[str | Path]:
+    """A daemon that shares nothing with another one and changes nothing of the machine's network.
+
+    Without a bridge a container has only its own loopback, or the machine's by `--network host`.
+    """
+    configuration = folder / "daemon.json"
+    configuration.write_text("{}")
+    return [
+        program("dockerd"),
+        *("--config-file", configuration, "--data-root", folder / "root", "--exec-root", folder / "exec"),
+        *("--host", f"unix://{folder / 'docker.sock'}", "--pidfile", folder / "pid"),
+        *("--bridge", "none", "--iptables=false", "--ip-masq=false", "--shutdown-timeout", "3"),
+    ]
+
+
+def docker_engine() -> DockerEngine:
+    """The machine's Docker Engine where DOCKER_HOST names one, else the session's own."""
+    command = program("docker")
+    if host := os.environ.get("DOCKER_HOST"):
+        return DockerEngine(host, command)
+    if os.geteuid() != 0:
+        missing("a Docker Engine of our own needs root; or set DOCKER_HOST to a running one")
+    with _alone("docker") as folder:
+        path = folder / "docker.sock"
+        if not _answers(path):
+            keeper = keep(folder, _dockerd(folder))
+            _await_answer(keeper, path, folder / "log")
+    return DockerEngine(f"unix://{path}", command)
+
+
+def _await_answer(keeper: subprocess.Popen[bytes], path: Path, log: Path) -> None:
+    deadline = time.monotonic() + _START
+    while not _answers(path):
+        if keeper.poll() is not None or time.monotonic() > deadline:
+            said = ""
+            with contextlib.suppress(OSError):
+                said = log.read_text()[-3000:]
+            missing(f"dockerd did not start:\n{said}")
+        time.sleep(0.05)
+    keeper.returncode = 0  # it outlives this process on purpose: no ResourceWarning, no zombie to wait for

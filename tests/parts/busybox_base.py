@@ -1,8 +1,8 @@
 """A real, tiny base image that a Docker Engine can run: Debian's static busybox with a shell and sha256sum.
 
-Two layers, so that both kinds of a base are covered: the programs gzipped, the rest as a plain tar. Same bytes
-on every machine that has the same busybox: no times, no owners, gzip without a name. Nothing is taken from the
-code under test: tarfile, gzip and json only.
+Two layers, so that both kinds of a base are covered: the programs gzipped, the rest as a plain tar. Same
+bytes on every machine that has the same busybox: no times, no owners, gzip without a name. Nothing is taken
+from the code under test: tarfile, gzip and json only.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ import pytest
 
 ORIGINAL: Mapping[str, str] = dict(os.environ)
 
-#: Variables by which a test would read what belongs to the developer or the machine. A final _ means a prefix.
+#: Variables by which a test would read what is the developer's or the machine's. A final _ means a prefix.
 FOREIGN = (
     *("HF_", "HUGGINGFACE_", "TRANSFORMERS_", "VLLM_", "DOCKER_", "REGISTRY_", "XDG_", "AWS_", "NETRC"),
     *(
@@ -42,7 +42,7 @@ def is_foreign(name: str) -> bool:
 
 
 def keep_shared_folders() -> None:
-    """Pin, for the whole session, what stays shared when HOME changes: the test cache, pip's configuration."""
+    """Pin, for the whole session, what stays shared when HOME changes: test cache, pip's configuration."""
     os.environ.setdefault("ENGINEBUILD_TEST_CACHE", str(platformdirs.user_cache_path("enginebuild-tests")))
     configuration = platformdirs.user_config_path("pip") / "pip.conf"
     if configuration.exists():
@@ -66,7 +66,7 @@ def isolate(home: Path, patch: pytest.MonkeyPatch) -> None:
 
 
 class ConnectionBlockedError(RuntimeError):
-    """A test tried to leave this machine. No OSError, so that no code under test takes it for a bad network."""
+    """A test tried to leave this machine. No OSError: code under test must not take it for a bad network."""
 
     def __init__(self, where: object) -> None:
         super().__init__(

@@ -2,9 +2,10 @@
 
     python keeper.py FOLDER PROGRAM [ARGUMENT …]
 
-FOLDER lies in the session's folder, whose file `alive` the session keeps locked (flock dies with its process, even
-on kill -9). When the lock comes free the program is ended, whatever it left mounted is unmounted, and FOLDER is
-removed. While the keeper holds the file `kept` (shared), the session knows that there is cleaning up to wait for.
+FOLDER lies in the session's folder, whose file `alive` the session keeps locked (flock dies with its
+process, even on kill -9). When the lock comes free the program is ended, whatever it left mounted is
+unmounted, and FOLDER is removed. While the keeper holds the file `kept` (shared), the session knows that
+there is cleaning up to wait for.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Real services for tests: a Docker Engine of our own, and programs that tests need on the machine.
 
-A service is started by the first test that asks for it, shared by all xdist workers of the session, and ended with
-the session by its keeper (parts/keeper.py). What cannot be had skips the test, or fails it where
+A service is started by the first test that asks for it, shared by all xdist workers of the session, and
+ended with the session by its keeper (parts/keeper.py). What cannot be had skips the test, or fails it where
 `ENGINEBUILD_REQUIRE_SERVICES=1` (`make test` sets it), so that CI never goes green by skipping.
 """
 
@@ -24,6 +24,8 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+
+from parts.isolation import ORIGINAL
 
 #: Names the folder of the session that runs, for workers and their subprocesses.
 SESSION = "ENGINEBUILD_TEST_SESSION"
@@ -174,7 +176,7 @@ def _dockerd(folder: Path) -> list[str | Path]:
 def docker_engine() -> DockerEngine:
     """The machine's Docker Engine where DOCKER_HOST names one, else the session's own."""
     command = program("docker")
-    if host := os.environ.get("DOCKER_HOST"):
+    if host := ORIGINAL.get("DOCKER_HOST"):
         return DockerEngine(host, command)
     if os.geteuid() != 0:
         missing("a Docker Engine of our own needs root; or set DOCKER_HOST to a running one")

@@ -32,7 +32,7 @@ def lease(layout: Layout, guard: Guard) -> Iterator[None]:
 
 
 def oldest_lease(layout: Layout, now: int) -> int:
-    """When the oldest living lease began, `now` if there is none (ns since the epoch). For gc, under the guard.
+    """When the oldest living lease began, `now` if there is none (ns since the epoch). The guard is held.
 
     Removes leases whose process died.
     """

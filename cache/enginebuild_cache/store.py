@@ -141,8 +141,8 @@ class Store:
         return self._pins.all()
 
     def gc(self, max_size: int | None = None, max_age: float | None = None) -> Removed:
-        """Remove what was not used for `max_age` seconds, then the least recently used until the files have at
-        most `max_size` bytes; never what a pin or a lease needs.
+        """Remove what was not used for `max_age` seconds, then the least recently used until at most `max_size`
+        bytes of files are left; never what a pin or a lease needs.
         """
         return Collector(self._layout, self._guard, self._files, self._records, self._pins).run(
             max_size, max_age

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import cast
 
@@ -46,7 +47,7 @@ class Tree:
         ordered = tuple(sorted(files))
         paths = {file.path for file in ordered}
         if len(paths) != len(ordered):
-            twice = sorted({a.path for a, b in zip(ordered, ordered[1:], strict=False) if a.path == b.path})
+            twice = sorted({a.path for a, b in pairwise(ordered) if a.path == b.path})
             raise ValueError(f"a tree names these paths twice: {', '.join(twice)}")
         for file in ordered:
             for parent in PurePosixPath(file.path).parents:

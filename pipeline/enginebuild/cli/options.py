@@ -1,0 +1,55 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def recipe_argument(function: F) -> F:
+    return click.argument("recipe", type=click.Path(path_type=Path))(function)
+
+
+def overrides_option(function: F) -> F:
+    return click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Replace one value of the recipe, such as image.base=scratch. May be given again.",
+    )(function)
+
+
+def cache_option(function: F) -> F:
+    return click.option(
+        "--cache-dir",
+        type=click.Path(path_type=Path),
+        envvar="ENGINEBUILD_CACHE",
+        help="Where artifacts are kept (default: the user's cache folder).",
+    )(function)
+
+
+def json_option(function: F) -> F:
+    return click.option("--json", "as_json", is_flag=True, help="Write JSON to stdout.")(function)
+
+
+def jobs_option(function: F) -> F:
+    return click.option(
+        "--jobs",
+        type=click.IntRange(1, 64),
+        default=4,
+        show_default=True,
+        help="Files and layers moved at the same time.",
+    )(function)
+
+
+def default_cache_dir() -> Path:
+    """`enginebuild` in the folder that the platform keeps for caches (XDG_CACHE_HOME on Linux)."""
+    import platformdirs
+
+    return Path(platformdirs.user_cache_path("enginebuild"))

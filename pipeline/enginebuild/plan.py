@@ -1,0 +1,88 @@
+"""The plan: for each step its key and whether a record for it exists. Pure but for the two look-ups given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from enginebuild.change import Change, changes
+from enginebuild.step import Step
+from enginebuild_cache import Digest, Json, Record, Tree
+
+#: `unresolved`: the key is not known yet, because a field or an input is not.
+PlanStatus = Literal["hit", "miss", "unresolved"]
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """A step with what is known of it now. `changed` is None where no earlier record was found."""
+
+    step: Step
+    status: PlanStatus
+    key: Digest | None = None
+    output: Tree | None = None
+    reason: str = ""
+    changed: tuple[Change, ...] | None = None
+
+    def to_json(self) -> dict[str, Json]:
+        step = self.step
+        return {
+            "name": step.name,
+            "key": str(self.key) if self.key else None,
+            "status": self.status,
+            "reason": self.reason or None,
+            "changed": None if self.changed is None else [_change_json(change) for change in self.changed],
+            "inputs": list(step.inputs),
+            "environment": step.environment,
+            "commands": [list(command) for command in step.commands],
+            "files": {path: content.decode("utf-8", "replace") for path, content in step.files.items()},
+        }
+
+
+def plan(
+    steps: Sequence[Step],
+    record_of: Callable[[Digest], Record | None],
+    last_record_of: Callable[[str], Record | None],
+) -> tuple[PlannedStep, ...]:
+    """Look every step up in the order given, which must name inputs before their users."""
+    planned: dict[str, PlannedStep] = {}
+    for step in steps:
+        if step.name in planned:
+            raise ValueError(f"two steps are called {step.name}")
+        planned[step.name] = _plan_step(step, planned, record_of, last_record_of)
+    return tuple(planned.values())
+
+
+def _plan_step(
+    step: Step,
+    earlier: Mapping[str, PlannedStep],
+    record_of: Callable[[Digest], Record | None],
+    last_record_of: Callable[[str], Record | None],
+) -> PlannedStep:
+    if step.unresolved:
+        return PlannedStep(step, "unresolved", reason=step.unresolved)
+    inputs: dict[str, Tree] = {}
+    for name in step.inputs:
+        tree = earlier[name].output
+        if tree is None:
+            return PlannedStep(step, "unresolved", reason=f"its key needs the output of {name}")
+        inputs[name] = tree
+    key = step.key(inputs)
+    if (record := record_of(key)) is not None:
+        return PlannedStep(step, "hit", key, record.tree)
+    last = last_record_of(step.name)
+    changed = None if last is None else changes(last.fields, step.key_document(inputs))
+    return PlannedStep(step, "miss", key, step.output, _miss_reason(last, changed), changed)
+
+
+def _miss_reason(last: Record | None, changed: tuple[Change, ...] | None) -> str:
+    if last is None:
+        return "never built here"
+    if not changed:
+        return "its files are no longer in the cache"
+    return "; ".join(str(change) for change in changed)
+
+
+def _change_json(change: Change) -> dict[str, Json]:
+    return {"field": change.field, "old": change.old, "new": change.new}

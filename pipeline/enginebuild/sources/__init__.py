@@ -1,0 +1,6 @@
+"""Where models come from: the Hugging Face Hub and folders on disk."""
+
+from enginebuild.sources.model import ModelRequest, ResolvedModel
+from enginebuild.sources.resolve import MODEL, fetch, resolve
+
+__all__ = ["MODEL", "ModelRequest", "ResolvedModel", "fetch", "resolve"]

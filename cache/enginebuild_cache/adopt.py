@@ -61,14 +61,11 @@ def _written(source: Path, temporary: Path) -> tuple[Digest, int]:
     with source.open("rb", buffering=0) as reader:
         with temporary.open("xb", buffering=0) as writer:
             cloned = reflink(reader.fileno(), writer.fileno())
-        if cloned:
-            # The bytes that were digested must be the bytes that are kept: read the clone, not the source.
-            sink = Sink(temporary, resume=True)
-        else:
-            sink = Sink(temporary, resume=True)
-            for chunk in chunks_of(reader):
-                sink.write(chunk)
+        sink = Sink(temporary, resume=True)  # digests the bytes that are kept: the clone's, not the source's
         try:
+            if not cloned:
+                for chunk in chunks_of(reader):
+                    sink.write(chunk)
             sink.finish()
             return sink.digest, sink.size
         finally:
@@ -91,6 +88,10 @@ def _link(files: Files, stamps: Stamps, source: Path, expected: Digest | None) -
     try:
         with failing_as("link", source):
             sync_file(temporary)
+            if not os.path.samestat(temporary.stat(), source.stat()):
+                raise CacheError(
+                    f"{source} was replaced while it was being stored", "let its writer finish first"
+                )
         files.admit(temporary, digest)
     finally:
         remove(temporary)

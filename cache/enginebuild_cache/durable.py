@@ -69,7 +69,8 @@ def create_once(tmp: Path, path: Path, content: bytes) -> bool:
     try:
         os.link(temporary, path)
     except FileExistsError:
-        return False
+        if temporary.stat().st_nlink == 1:  # 2: NFS repeated our own link() and blames us for it
+            return False
     except OSError as error:
         if error.errno not in NO_LINKS:
             raise
@@ -85,21 +86,16 @@ def create_once(tmp: Path, path: Path, content: bytes) -> bool:
 def replace(tmp: Path, path: Path, content: bytes) -> None:
     """Write a whole small file, taking the place of one that stands there. Raises OSError."""
     temporary = unique(tmp)
-    write_synced(temporary, content)
-    publish(temporary, path)
+    try:
+        write_synced(temporary, content)
+        publish(temporary, path)
+    finally:
+        remove(temporary)
 
 
 def publish(temporary: Path, path: Path) -> None:
-    """Move a finished, synced file to its place. Raises OSError, and leaves no temporary file then."""
-    try:
-        try:
-            temporary.replace(path)
-        except FileNotFoundError:
-            make_folder(path.parent)
-            temporary.replace(path)
-    except BaseException:
-        remove(temporary)
-        raise
+    """Move a finished, synced file to its place. Raises OSError."""
+    temporary.replace(path)
     sync_folder(path.parent)
 
 

@@ -57,4 +57,5 @@ def described(error: OSError, doing: str, path: Path) -> CacheError:
         return CacheError(f"cannot {doing} {path}: the file system is read-only", OTHER_FOLDER)
     if error.errno in _DENIED:
         return CacheError(f"cannot {doing} {path}: permission denied", OTHER_FOLDER)
-    return CacheError(f"cannot {doing} {path}: {error.strerror or error}")
+    hint = OTHER_FOLDER if error.errno == errno.ENOTDIR else ""
+    return CacheError(f"cannot {doing} {path}: {error.strerror or error}", hint)

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from enginebuild_cache.digest import CHUNK, Digest
 from enginebuild_cache.durable import make_folder, publish, remove, unique, write_synced
-from enginebuild_cache.errors import REPAIR, CacheError, failing_as
+from enginebuild_cache.errors import FREE_SPACE, REPAIR, CacheError, failing_as
 from enginebuild_cache.layout import Layout
 from enginebuild_cache.lock import Guard
 from enginebuild_cache.tree import File
+from enginebuild_cache.uses import Uses
 
 
 class Files:
     """Bytes by digest: what is there is whole, and is checked again whenever it is read for an image."""
 
-    def __init__(self, layout: Layout, guard: Guard) -> None:
+    def __init__(self, layout: Layout, guard: Guard, uses: Uses) -> None:
         self.layout = layout
         self._guard = guard
+        self._uses = uses
 
     def has(self, digest: Digest, size: int | None = None) -> bool:
         """True if the file is here (and of that size in bytes); marks it as used now."""
@@ -28,31 +30,12 @@ class Files:
             found = self._size(digest)
             if found is None or (size is not None and found != size):
                 return False
-            self.mark(digest)
+            self._uses.mark(digest)
             return True
 
-    def has_all(self, files: Iterator[File]) -> bool:
-        """True if every file is here and of its size; marks nothing."""
-        return all(self._size(file.digest) == file.size for file in files)
-
-    def mark(self, digest: Digest) -> None:
-        """Note that the file was used now. Raises CacheError."""
-        use = self.layout.use(digest)
-        now = time.time_ns()
-        with failing_as("write", use):
-            try:
-                os.utime(use, ns=(now, now))
-            except FileNotFoundError:
-                use.parent.mkdir(parents=True, exist_ok=True)
-                use.touch()
-                os.utime(use, ns=(now, now))
-
-    def last_use(self, digest: Digest) -> int:
-        """Nanoseconds since the epoch; of a file that was never marked, when it came here."""
-        try:
-            return self.layout.use(digest).stat().st_mtime_ns
-        except FileNotFoundError:
-            return self.layout.file(digest).stat().st_ctime_ns
+    def first_missing(self, files: Iterable[File]) -> File | None:
+        """The first file that is not here, or not of its size; marks nothing."""
+        return next((file for file in files if self._size(file.digest) != file.size), None)
 
     def path(self, file: File) -> Path:
         """Where the file lies. Raises CacheError if it is missing or of another size."""
@@ -61,15 +44,12 @@ class Files:
         if size is None:
             raise CacheError(f"{file.path} is no longer in the cache: {path} is missing", REPAIR)
         if size != file.size:
-            raise CacheError(
-                f"{file.path} is damaged in the cache: {path} has {size} bytes instead of {file.size}", REPAIR
-            )
+            message = f"{file.path} is damaged in the cache: {path} has {size} bytes instead of {file.size}"
+            raise CacheError(message, REPAIR)
         return path
 
     def read(self, file: File) -> Iterator[bytes]:
         """The file in pieces of 1 MiB. The last comes only if all are the digest's: else CacheError."""
-        import hashlib
-
         path = self.path(file)
         running, left = hashlib.sha256(), file.size
         with failing_as("read", path), path.open("rb", buffering=0) as opened:
@@ -80,60 +60,71 @@ class Files:
                     break
                 yield chunk
         if left or running.hexdigest() != file.digest.hex:
-            raise CacheError(
-                f"{file.path} is damaged in the cache: the bytes of {path} are not those of {file.digest}",
-                REPAIR,
-            )
+            message = f"{file.path} is damaged in the cache: the bytes of {path} are not those of its digest"
+            raise CacheError(message, REPAIR)
 
     def put_bytes(self, content: bytes) -> Digest:
         """Store bytes that are in memory. Raises CacheError."""
         digest = Digest.of(content)
-        if not self._holds(digest, content):
-            temporary = unique(self.layout.tmp)
+        if self._holds(digest, content):
+            return digest
+        temporary = unique(self.layout.tmp)
+        try:
             with failing_as("write", self.layout.file(digest)):
                 write_synced(temporary, content, 0o444)
             self.admit(temporary, digest)
+        finally:
+            remove(temporary)
         return digest
 
     def admit(self, temporary: Path, digest: Digest) -> None:
-        """Give a finished, synced file its name, in place of one that may be there. Raises CacheError."""
+        """Give a finished, synced file its name, in place of one that may be there.
+
+        Raises CacheError; the temporary file is where it was then.
+        """
         path = self.layout.file(digest)
-        try:
-            with self._guard.shared():
-                self.mark(digest)
-                with failing_as("write", path):
-                    make_folder(path.parent)
-                    publish(temporary, path)
-        except BaseException:
-            remove(temporary)
-            raise
+        with self._guard.shared():
+            self._uses.mark(digest)
+            with failing_as("write", path):
+                make_folder(path.parent)
+                publish(temporary, path)
 
     def list(self) -> Iterator[tuple[Digest, int]]:
         """Every file's digest and size in bytes, in the order of digests."""
         with failing_as("read", self.layout.files):
             for folder in sorted(self.layout.files.iterdir()):
-                for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-                    yield Digest(entry.name), entry.stat().st_size
+                for path in sorted(folder.iterdir()):
+                    digest = _digest(path.name)
+                    size = None if digest is None else self._size(digest)
+                    if digest is not None and size is not None:
+                        yield digest, size
 
     def delete(self, digest: Digest) -> None:
         """Remove a file if it is here. Raises CacheError."""
-        path = self.layout.file(digest)
-        with self._guard.alone(), failing_as("remove", path):
+        with self._guard.alone(), failing_as("remove", self.layout.file(digest)):
             self.unlink(digest)
 
     def unlink(self, digest: Digest) -> None:
         """`delete` for one who holds the guard alone. Raises OSError."""
         self.layout.file(digest).unlink(missing_ok=True)
-        self.layout.use(digest).unlink(missing_ok=True)
+        self._uses.forget(digest)
+
+    def require_space(self, size: int) -> None:
+        """Raises CacheError if so many bytes more do not fit on the disk."""
+        with failing_as("read", self.layout.root):
+            disk = os.statvfs(self.layout.root)
+        free = disk.f_bavail * disk.f_frsize
+        if free < size:
+            message = f"the cache at {self.layout.root} needs {size} bytes more and its disk has {free} left"
+            raise CacheError(message, FREE_SPACE)
 
     def _size(self, digest: Digest) -> int | None:
         path = self.layout.file(digest)
-        try:
-            return path.stat().st_size
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise CacheError(f"cannot read {path}: {error.strerror}") from error
+        with failing_as("read", path):
+            try:
+                return path.stat().st_size
+            except FileNotFoundError:
+                return None
 
     def _holds(self, digest: Digest, content: bytes) -> bool:
         if not self.has(digest, len(content)):
@@ -142,3 +133,10 @@ class Files:
             return self.layout.file(digest).read_bytes() == content
         except OSError:
             return False
+
+
+def _digest(name: str) -> Digest | None:
+    try:
+        return Digest(name)
+    except ValueError:  # not ours: NFS keeps an open file that was removed as .nfs…
+        return None

@@ -12,10 +12,11 @@ from pathlib import Path
 from enginebuild_cache.digest import Digest
 from enginebuild_cache.errors import failing_as
 from enginebuild_cache.files import Files
-from enginebuild_cache.layout import GUARD, Layout
+from enginebuild_cache.layout import Layout
 from enginebuild_cache.lock import Guard, try_hold
 from enginebuild_cache.records import Records
 from enginebuild_cache.roots import Pins, oldest_lease
+from enginebuild_cache.uses import Uses
 
 #: What no record names, and what a killed process left, is kept so long (ns): a rerun may go on with it.
 ABANDONED = 24 * 3600 * 1_000_000_000
@@ -32,7 +33,7 @@ class Removed:
     kept: int
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Unit:
     """What goes at once: a record with the files that only it names, or a file that no record names."""
 
@@ -44,44 +45,51 @@ class _Unit:
 class Collector:
     """One gc. Every removal is decided again under the guard: a hit in between keeps what it found."""
 
-    def __init__(self, layout: Layout, guard: Guard, files: Files, records: Records, pins: Pins) -> None:
+    def __init__(
+        self, layout: Layout, guard: Guard, uses: Uses, files: Files, records: Records, pins: Pins
+    ) -> None:
         self._layout = layout
         self._guard = guard
+        self._uses = uses
         self._files = files
         self._records = records
         self._pins = pins
         self._now = time.time_ns()
         with guard.alone():
+            #: What was used at this time (ns since the epoch) or later stays, whatever the bounds.
             self._barrier = oldest_lease(layout, self._now)
-        self._sizes = dict(files.list())
-        self._names: Counter[Digest] = Counter()
-        self._removed_records = self._removed_files = self._leftovers = self._freed = 0
+        self._named: Counter[Digest] = Counter()
+        self._kept = 0
+        self._records_gone = self._files_gone = self._leftovers = self._freed = 0
 
     def run(self, max_size: int | None, max_age: float | None) -> Removed:
         """Remove what was not used for `max_age` seconds, then the oldest until `max_size` bytes are left."""
-        units = self._units()
-        cutoff = 0 if max_age is None else self._now - int(max_age * 1e9)
-        kept = []
-        for unit in units:
-            oldest = cutoff if unit.record else max(cutoff, self._now - ABANDONED)
-            if unit.last_use > oldest or not self._remove(unit, min(oldest, self._barrier)):
-                kept.append(unit)
+        for unit in self._units():
+            self._remove(unit, self._limit(unit, max_age))
         if max_size is not None:
-            for unit in kept:
-                if sum(self._sizes.values()) <= max_size:
-                    break
-                self._remove(unit, self._barrier)
+            self._shrink(max_size)
         self._sweep()
-        return Removed(
-            self._removed_records,
-            self._removed_files,
-            self._leftovers,
-            self._freed,
-            sum(self._sizes.values()),
-        )
+        return Removed(self._records_gone, self._files_gone, self._leftovers, self._freed, self._kept)
+
+    def _shrink(self, max_size: int) -> None:
+        for unit in self._units():
+            if self._kept <= max_size:
+                break
+            self._remove(unit, self._barrier)
+
+    def _limit(self, unit: _Unit, max_age: float | None) -> int:
+        """A unit goes if it was last used before this time (ns since the epoch)."""
+        oldest = 0 if max_age is None else self._now - int(max_age * 1e9)
+        if unit.record is None:
+            oldest = max(oldest, self._now - ABANDONED)
+        return min(oldest, self._barrier)
 
     def _units(self) -> list[_Unit]:
         """What may go, the first to go first: files without a record, then records by last use."""
+        # Files first: a record that comes meanwhile then names files that are not in the list, or are used.
+        sizes = dict(self._files.list())
+        self._named.clear()
+        self._kept = sum(sizes.values())
         pinned = {key for keys in self._pins.all().values() for key in keys}
         records = []
         for path in self._records.paths():
@@ -89,28 +97,35 @@ class Collector:
             if record is None:
                 continue
             digests = frozenset(file.digest for file in record.tree)
-            self._names.update(digests)
+            self._named.update(digests)
             if record.key not in pinned:
-                records.append(_Unit(path.stat().st_mtime_ns, digests, path))
+                records.append(_Unit(self._last_use(record.key, path), digests, path))
         loose = [
-            _Unit(self._files.last_use(digest), frozenset({digest}))
-            for digest in self._sizes
-            if not self._names[digest]
+            _Unit(self._last_use(digest, self._layout.file(digest)), frozenset({digest}))
+            for digest in sizes
+            if not self._named[digest]
         ]
-        return sorted(loose, key=_last_use) + sorted(records, key=_last_use)
+        return sorted(loose, key=_age) + sorted(records, key=_age)
 
     def _remove(self, unit: _Unit, limit: int) -> bool:
-        """False if it was used after the limit (ns since the epoch) after all."""
+        """False if it was used at the limit (ns since the epoch) or later."""
+        if unit.last_use >= limit:
+            return False
         if unit.record is not None:
-            with self._guard.alone(), failing_as("remove", unit.record):
-                if unit.record.stat().st_mtime_ns >= limit:
-                    return False
-                unit.record.unlink()
-            self._removed_records += 1
-            self._names.subtract(unit.files)
+            if not self._remove_record(unit.record, limit):
+                return False
+            self._named.subtract(unit.files)
         for digest in unit.files:
-            if not self._names[digest]:
+            if not self._named[digest]:
                 self._remove_file(digest, limit)
+        return True
+
+    def _remove_record(self, path: Path, limit: int) -> bool:
+        with self._guard.alone(), failing_as("remove", path):
+            if self._last_use(Digest(path.stem), path) >= limit:
+                return False
+            self._records.unlink(path)
+        self._records_gone += 1
         return True
 
     def _remove_file(self, digest: Digest, limit: int) -> None:
@@ -118,14 +133,20 @@ class Collector:
         with self._guard.alone(), failing_as("remove", path):
             try:
                 found = path.stat()
-                if self._files.last_use(digest) >= limit:
-                    return
             except FileNotFoundError:
                 return
+            if self._last_use(digest, path) >= limit:
+                return
             self._files.unlink(digest)
-        self._removed_files += 1
+        self._files_gone += 1
         self._freed += found.st_size if found.st_nlink == 1 else 0
-        self._sizes.pop(digest, None)
+        self._kept -= found.st_size
+
+    def _last_use(self, digest: Digest, path: Path) -> int:
+        try:
+            return self._uses.last(digest, path)
+        except FileNotFoundError:
+            return 0
 
     def _sweep(self) -> None:
         """Remove what killed processes left."""
@@ -134,18 +155,19 @@ class Collector:
         for path in self._abandoned(self._layout.partials):
             self._drop_unlocked(path, self._layout.partial_lock(path.name))
         for path in self._abandoned(self._layout.locks):
-            self._drop_unlocked(path, path)
+            if path != self._layout.guard:
+                self._drop_unlocked(path, path)
         for folder in (self._layout.corrupt, self._layout.stat):
             for path in self._abandoned(folder, 30 * ABANDONED):
                 self._drop(path)
 
     def _abandoned(self, folder: Path, age: int = ABANDONED) -> Iterator[Path]:
-        for path in _files_below(folder):
-            try:
-                if path.stat().st_mtime_ns < min(self._now - age, self._barrier):
+        for place, _, names in os.walk(folder):
+            for name in names:
+                path = Path(place, name)
+                # A hard link of an old file is new by its ctime only.
+                if _changed(path) < min(self._now - age, self._barrier):
                     yield path
-            except FileNotFoundError:
-                continue
 
     def _drop_unlocked(self, path: Path, lock: Path) -> None:
         try:
@@ -159,18 +181,21 @@ class Collector:
 
     def _drop(self, path: Path) -> None:
         with failing_as("remove", path):
-            size = path.stat().st_size
-            path.unlink()
+            try:
+                size = path.stat().st_size
+                path.unlink()
+            except FileNotFoundError:
+                return
         self._leftovers += 1
         self._freed += size
 
 
-def _last_use(unit: _Unit) -> int:
+def _age(unit: _Unit) -> int:
     return unit.last_use
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
-    for place, _, names in os.walk(folder):
-        for name in names:
-            if name != GUARD:
-                yield Path(place, name)
+def _changed(path: Path) -> int:
+    try:
+        return path.stat().st_ctime_ns
+    except FileNotFoundError:
+        return 0

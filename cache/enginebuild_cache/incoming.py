@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from enginebuild_cache.digest import Digest
 from enginebuild_cache.durable import remove, unique
-from enginebuild_cache.errors import WrongDigest, failing_as
+from enginebuild_cache.errors import CacheError, WrongDigest, failing_as
 from enginebuild_cache.files import Files
 from enginebuild_cache.lock import OnWait, held
 from enginebuild_cache.sink import Sink
@@ -101,9 +101,16 @@ def _resumable(files: Files, digest: Digest, size: int) -> Sink | None:
         return None
     path = files.layout.partial(digest)
     with failing_as("write", path):
+        if path.exists():
+            path.chmod(0o644)  # killed between its end and its new name
         sink = Sink(path, resume=True)
         if sink.size > size or (sink.size == size and sink.digest != digest):
             sink.restart()
+    try:
+        files.require_space(size - sink.size)
+    except CacheError:
+        sink.close()
+        raise
     return sink
 
 

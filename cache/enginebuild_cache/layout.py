@@ -19,9 +19,6 @@ CACHEDIR_TAG = (
     b"# This folder is a cache of enginebuild: everything in it can be made or fetched again.\n"
 )
 
-#: The lock between users and gc; see `lock.Guard`.
-GUARD = ".guard"
-
 _FOLDERS = ("files/sha256", "uses", "records", "partial", "tmp", "locks", "pins", "leases", "corrupt", "stat")
 _STEP = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}\Z")
 
@@ -37,17 +34,22 @@ class Layout:
         """Use the cache at a folder, making it if absent or empty. Raises CacheError."""
         root = root.absolute()
         layout = cls(root)
-        if not layout._is_current():
+        if not (layout._is_current() and all((root / folder).is_dir() for folder in _FOLDERS)):
             layout._make()
-        if not os.access(root, os.W_OK | os.X_OK):
-            raise CacheError(f"the cache at {root} cannot be written", OTHER_FOLDER)
+        with failing_as("use the cache at", root):
+            os.close(os.open(layout.guard, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666))
         return layout
+
+    @property
+    def guard(self) -> Path:
+        """The lock between users and gc; see `lock.Guard`."""
+        return self.locks / ".guard"
 
     def file(self, digest: Digest) -> Path:
         return self.root / "files" / "sha256" / digest.hex[:2] / digest.hex
 
     def use(self, digest: Digest) -> Path:
-        """An empty file whose mtime is the file's last use: the file itself may be shared by hard links."""
+        """The mark of a file's or a record's last use; see `uses.Uses`."""
         return self.root / "uses" / digest.hex[:2] / digest.hex
 
     def record(self, step: str, key: Digest) -> Path:

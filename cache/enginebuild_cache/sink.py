@@ -76,7 +76,7 @@ class Sink:
 
     def _sync(self) -> None:
         try:
-            os.fdatasync(self._file.fileno())
+            getattr(os, "fdatasync", os.fsync)(self._file.fileno())  # macOS has no fdatasync
         except OSError as error:
             self._failure = error
 

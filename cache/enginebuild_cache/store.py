@@ -10,12 +10,13 @@ from enginebuild_cache import adopt, folders, incoming, roots
 from enginebuild_cache.digest import Digest
 from enginebuild_cache.files import Files
 from enginebuild_cache.gc import Collector, Removed
-from enginebuild_cache.layout import GUARD, Layout
+from enginebuild_cache.layout import Layout
 from enginebuild_cache.lock import Guard, OnWait, held, unheard
 from enginebuild_cache.record import Record
 from enginebuild_cache.records import Records
 from enginebuild_cache.stamps import Stamps
 from enginebuild_cache.tree import File, Tree
+from enginebuild_cache.uses import Uses
 from enginebuild_cache.verify import Verification, Verifier
 
 
@@ -27,9 +28,10 @@ class Store:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._guard = Guard(layout.locks / GUARD)
-        self._files = Files(layout, self._guard)
-        self._records = Records(layout, self._guard, self._files)
+        self._guard = Guard(layout.guard)
+        self._uses = Uses(layout)
+        self._files = Files(layout, self._guard, self._uses)
+        self._records = Records(layout, self._guard, self._uses, self._files)
         self._stamps = Stamps(layout)
         self._pins = roots.Pins(layout)
 
@@ -92,6 +94,10 @@ class Store:
         """Move the files of a folder in: the tree of what was there."""
         return folders.collect(self._files, self._stamps, folder)
 
+    def require_space(self, size: int) -> None:
+        """Refuse at once, with CacheError, if so many bytes more do not fit on the disk."""
+        self._files.require_space(size)
+
     def delete(self, digest: Digest) -> None:
         """Remove a file, if it is here, whoever needs it."""
         self._files.delete(digest)
@@ -141,10 +147,10 @@ class Store:
         return self._pins.all()
 
     def gc(self, max_size: int | None = None, max_age: float | None = None) -> Removed:
-        """Remove what was not used for `max_age` seconds, then the least recently used until at most `max_size`
-        bytes of files are left; never what a pin or a lease needs.
+        """Remove what was not used for `max_age` seconds, then the least recently used until `max_size` bytes
+        of files are left; never what a pin or a lease needs.
         """
-        return Collector(self._layout, self._guard, self._files, self._records, self._pins).run(
+        return Collector(self._layout, self._guard, self._uses, self._files, self._records, self._pins).run(
             max_size, max_age
         )
 

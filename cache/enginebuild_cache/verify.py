@@ -52,7 +52,11 @@ class Verifier:
         findings = list(self._check_files(report))
         records = 0
         for path in self._records.paths():
-            record = self._records.read(path)
+            try:
+                record = self._records.load(path)
+            except ValueError as error:
+                findings.append(self._damaged_record(path, error))
+                continue
             if record is not None:
                 records += 1
                 findings.extend(self._check_record(path, record))
@@ -81,7 +85,7 @@ class Verifier:
         if wrong:
             if self._repair:
                 with self._guard.alone(), failing_as("remove", path):
-                    path.unlink(missing_ok=True)
+                    self._records.unlink(path)
             more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
             message = f"this record of the {record.step} step names {wrong[0]}{more}, missing or damaged"
             yield Finding(path, message, self._repair)
@@ -107,6 +111,10 @@ class Verifier:
     def _set_aside_before(self) -> Iterator[Finding]:
         for path in sorted((self._layout.corrupt / "records").glob("*/*.json")):
             if self._repair:
-                with failing_as("remove", path):
-                    path.unlink(missing_ok=True)
+                self._records.set_aside(path, self._layout.corrupt / "repaired")
             yield Finding(path, "this record was damaged; it was set aside when it was read", self._repair)
+
+    def _damaged_record(self, path: Path, error: ValueError) -> Finding:
+        if self._repair:
+            self._records.set_aside(path, self._layout.corrupt / "repaired")
+        return Finding(path, f"this record is damaged: {error}", self._repair)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from enginebuild_cache import adopt, folders, incoming, roots
 from enginebuild_cache.digest import Digest
 from enginebuild_cache.files import Files
-from enginebuild_cache.gc import Collector, Removed
 from enginebuild_cache.layout import Layout
 from enginebuild_cache.lock import Guard, OnWait, held, unheard
 from enginebuild_cache.record import Record
@@ -17,7 +17,10 @@ from enginebuild_cache.records import Records
 from enginebuild_cache.stamps import Stamps
 from enginebuild_cache.tree import File, Tree
 from enginebuild_cache.uses import Uses
-from enginebuild_cache.verify import Verification, Verifier
+
+if TYPE_CHECKING:
+    from enginebuild_cache.gc import Removed
+    from enginebuild_cache.verify import Verification
 
 
 class Store:
@@ -150,6 +153,8 @@ class Store:
         """Remove what was not used for `max_age` seconds, then the least recently used until `max_size` bytes
         of files are left; never what a pin or a lease needs.
         """
+        from enginebuild_cache.gc import Collector
+
         return Collector(self._layout, self._guard, self._uses, self._files, self._records, self._pins).run(
             max_size, max_age
         )
@@ -158,6 +163,8 @@ class Store:
         self, *, repair: bool = False, report: Callable[[Digest, int], None] | None = None
     ) -> Verification:
         """Read everything again. With `repair`, damaged files are set aside and their records removed."""
+        from enginebuild_cache.verify import Verifier
+
         verifier = Verifier(self._layout, self._guard, self._files, self._records, repair=repair)
         return verifier.run(report or (lambda _digest, _size: None))
 

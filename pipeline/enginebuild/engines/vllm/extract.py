@@ -1,23 +1,24 @@
 """Write the table of `vllm serve` arguments of the vLLM that the running python imports, on standard output.
 
-enginebuild never imports this file and never imports vLLM. It is run by a python that has vLLM, once per supported
-version, and what it prints is checked in under `tables/`:
+enginebuild never imports this file and never imports vLLM. It is run by a python that has vLLM, once per
+supported version, and what it prints is checked in under `tables/`:
 
-    VLLM_TARGET_DEVICE=cpu <python of a vLLM environment> -P extract.py "<where this vLLM is from>" > tables/X.Y.Z.json
+    VLLM_TARGET_DEVICE=cpu <a vLLM's python> -P extract.py "<where it is from>" > tables/X.Y.Z.json
 
-The real parser is asked, not the documentation: its option strings, actions and types, the registered parser and
-quantization names, and of the classes behind JSON arguments the fields, where vLLM refuses others. GPU and CPU builds
-have the same arguments; a default may differ, so a default is only a fact for readers.
+The real parser is asked, not the documentation: its option strings, actions and types, the registered parser
+and quantization names, and of the classes behind JSON arguments the fields, where vLLM refuses others. GPU
+and CPU builds have the same arguments; a default may differ, so a default is only a fact for readers.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import enum
 import importlib
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 #: Where `make_arg_parser` lives, newest first; it moves in most minor versions.
@@ -69,7 +70,9 @@ def unwrapped(convert: Any) -> tuple[Any, bool]:
 
 
 def kind_of(action: argparse.Action, convert: Any) -> str:
-    """The one word for what an argument takes. Raises SystemExit for a converter that this script does not know."""
+    """The one word for what an argument takes. Raises SystemExit for a converter that this script does not
+    know.
+    """
     if action.nargs == 0:
         return "bool"
     if convert is None:
@@ -123,13 +126,23 @@ def plain(value: Any) -> bool:
 
 
 def described(
-    action: argparse.Action, group: str, options: Mapping[str, argparse.Action], names: Mapping[str, list[str]]
+    action: argparse.Action,
+    group: str,
+    options: Mapping[str, argparse.Action],
+    names: Mapping[str, list[str]],
 ) -> dict[str, Any]:
     """One argument's entry in the table."""
     convert, nullable = unwrapped(action.type)
-    choices = [choice for choice in action.choices or () if choice is not None]
-    long = [o[2:].replace("-", "_") for o in action.option_strings if o.startswith("--")]
-    known = names.get(action.dest) or (action.metavar if isinstance(action.metavar, list) else None)
+    given: Iterable[Any] = action.choices or ()
+    choices = [choice for choice in given if choice is not None]
+    default: Any = action.default
+    if isinstance(default, enum.IntEnum):  # such as -O2; argparse sees text, the engine a number
+        convert, choices = int, [int(member) for member in type(default)]
+    spelt = [o.lstrip("-").replace("-", "_") for o in action.option_strings if not o.startswith("--no-")]
+    inverse = action.dest.replace("enable_", "disable_", 1), action.dest.replace("disable_", "enable_", 1)
+    aliases = sorted({*spelt} - {action.dest, *inverse})
+    metavar: Any = action.metavar
+    known = names.get(action.dest) or (metavar if isinstance(metavar, list) else None)
     entry: dict[str, Any] = {"kind": kind_of(action, convert)}
     if action.nargs == 0 and f"--no-{action.dest.replace('_', '-')}" not in options:
         entry["negatable"] = False
@@ -143,9 +156,8 @@ def described(
         entry["known"] = sorted(map(str, known))
     if (keys := keys_of(convert)) is not None:
         entry["keys"] = keys
-    short = [o.lstrip("-") for o in action.option_strings if not o.startswith("--")]
-    if alias := sorted(short) if action.nargs == 0 else sorted({*short, *long} - {action.dest}):
-        entry["aliases"] = alias
+    if aliases:
+        entry["aliases"] = aliases
     entry |= dict(bounds_of(group, action.dest))
     if plain(action.default):
         entry["default"] = action.default
@@ -159,9 +171,7 @@ def table(parser: argparse.ArgumentParser) -> dict[str, dict[str, Any]]:
     for group in parser._action_groups:
         for action in group._group_actions:
             if action.option_strings and action.dest != "help":
-                found[action.dest] = described(
-                    action, str(group.title), parser._option_string_actions, names
-                )
+                found[action.dest] = described(action, str(group.title), parser._option_string_actions, names)
     return found
 
 

@@ -1,0 +1,1 @@
+"""What enginebuild knows about inference engines: a package for each, and none imports its engine."""

@@ -1,0 +1,52 @@
+"""What a vLLM image says beside its files: environment, entry point, health check."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from enginebuild.engines.vllm.render import CONFIG_PATH
+
+#: Offline and without telemetry. None of the three is part of vLLM's compile-cache key (0.32.0).
+ENVIRONMENT: Mapping[str, str] = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+}
+
+#: For a base image without an entry point, or with another program's.
+FALLBACK_ENTRYPOINT = ("vllm", "serve")
+
+#: Health check times. A large model is ready after minutes (vllm issue 50282): failures count only after
+#: that.
+HEALTH_INTERVAL_SECONDS = 10
+HEALTH_TIMEOUT_SECONDS = 5
+HEALTH_START_SECONDS = 1800
+HEALTH_RETRIES = 3
+
+#: What the server is told in every image. Two words: vLLM ignores `--config=FILE` without a message.
+CONFIG_WORDS = ("--config", CONFIG_PATH)
+
+
+def entrypoint(base: Sequence[str] | None) -> tuple[str, ...]:
+    """The image's entry point, from its base's. The command stays empty.
+
+    The configuration is part of it, so what a user adds (`docker run IMAGE --max-model-len 4096`) is added to
+    the configuration and wins over it, and does not replace it.
+    """
+    kept = tuple(base) if base and base[-1] == "serve" else FALLBACK_ENTRYPOINT
+    return (*kept, *CONFIG_WORDS)
+
+
+def healthcheck(port: int) -> tuple[str, ...]:
+    """The words of a health check: exit 0 if the server says that its engine lives.
+
+    By python3, which every image with vLLM has (curl may be missing), and without proxies from the
+    environment.
+    """
+    lines = (
+        "import http.client",
+        f"c = http.client.HTTPConnection('127.0.0.1', {port}, timeout={HEALTH_TIMEOUT_SECONDS})",
+        "c.request('GET', '/health')",
+        "raise SystemExit(c.getresponse().status != 200)",
+    )
+    return ("python3", "-c", "; ".join(lines))

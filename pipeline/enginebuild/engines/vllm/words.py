@@ -1,0 +1,68 @@
+"""How values, kinds and choices are said in messages, and which word was probably meant."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Sequence
+
+from enginebuild.engines.vllm.table import Argument, Kind
+from enginebuild_cache import Json
+
+_MAX_SHOWN = 60
+_MAX_LISTED = 16
+
+_KINDS: dict[Kind, str] = {
+    "bool": "true or false",
+    "int": "a whole number",
+    "float": "a number",
+    "str": "text",
+    "object": "a mapping",
+    "json_list": "a list of text",
+    "readable_int": "a whole number, or text such as 8k (8000) or 8K (8192)",
+    "readable_int_or_auto": "a whole number, text such as 8k (8000) or 8K (8192), or auto",
+    "str_or_object": "text or a mapping",
+}
+_MANY: dict[Kind, str] = {
+    "int": "a list of whole numbers",
+    "float": "a list of numbers",
+    "str": "a list of text",
+}
+
+
+def wanted(argument: Argument) -> str:
+    """What an argument takes, in words."""
+    return _MANY[argument.kind] if argument.many else _KINDS[argument.kind]
+
+
+def shown(value: Json) -> str:
+    """A value as it may stand in a message: JSON, shortened; NaN and the infinities as YAML writes them."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
+
+
+def listed(words: Iterable[str | int]) -> str:
+    """All of a few words, the first of many."""
+    texts = [str(word) for word in words]
+    if len(texts) <= _MAX_LISTED:
+        return ", ".join(texts)
+    return f"{', '.join(texts[:_MAX_LISTED])} and {len(texts) - _MAX_LISTED} more"
+
+
+def closest(word: str, words: Iterable[str]) -> str | None:
+    """The word that was probably meant: no regard to case, dashes and underscores."""
+
+    def plain(text: str) -> str:
+        return text.lower().replace("-", "").replace("_", "")
+
+    meant: dict[str, str] = {}
+    for candidate in words:
+        meant.setdefault(plain(candidate), candidate)
+    near: Sequence[str] = difflib.get_close_matches(plain(word), meant, n=1, cutoff=0.75)
+    return meant[near[0]] if near else None
+
+
+def one_of(word: Json, words: Sequence[str | int]) -> str:
+    """The hint for a value that is none of `words`."""
+    near = closest(word, [w for w in words if isinstance(w, str)]) if isinstance(word, str) else None
+    return f"did you mean {near}?" if near else f"one of: {listed(words)}"

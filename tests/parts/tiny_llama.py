@@ -33,37 +33,41 @@ a megabyte. vLLM loads and serves it; what it says is noise. `tests/parts/tiny_l
 again.
 """
 
-_TEXT = """\ A model is a set of numbers, and a server is a program that reads them. Between the two there are
-files: a configuration that says how many layers there are and how wide each one is, a tokenizer that cuts
-text into pieces, a template that turns a conversation into one long line, and the weights themselves, which
-are nearly all of the bytes. An image holds all of these and the program too, so that a machine which has
-never seen the model can start it. The image has layers, each layer has a digest, and two machines that agree
-on the digest agree on every byte below it. Before an image is built, a recipe is read. The recipe names the
+_TEXT = """\
+A model is a set of numbers, and a server is a program that reads them. Between the two there are files: a
+configuration that says how many layers there are and how wide each one is, a tokenizer that cuts text into
+pieces, a template that turns a conversation into one long line, and the weights themselves, which are
+nearly all of the bytes. An image holds all of these and the program too, so that a machine which has never
+seen the model can start it. The image has layers, each layer has a digest, and two machines that agree on
+the digest agree on every byte below it. Before an image is built, a recipe is read. The recipe names the
 model and the revision, the precision of the numbers, the number of graphics cards that share the work, and
 the engine that will serve it. What is named by a moving word, such as main or latest, is looked up once and
 written down in a lock, so that the next build finds the same thing. Then a plan is made. Every step of the
-plan has a key: the digest of all that decides its result, and of nothing else. If the cache has a record for
-the key, the step is done already. If it has not, the step runs, and the record is made. When a question
+plan has a key: the digest of all that decides its result, and of nothing else. If the cache has a record
+for the key, the step is done already. If it has not, the step runs, and the record is made. When a question
 arrives, the tokenizer turns it into tokens, the engine computes the next token, and the next one, until the
 token that ends the answer appears. The first token takes the longest, because the whole question must be
 read. The tokens after it are quick, for the engine keeps what it has computed. That memory is called the
 cache of keys and values, and it grows with the length of the conversation. A good engine divides it into
 blocks, shares the blocks that several questions have in common, and gives them back when the answers are
 finished. Good tools are quiet when things go well. When they do not, they say what happened, where it
-happened, and what to do. 0 1 2 3 4 5 6 7 8 9 10 16 32 64 100 128 256 512 1000 1024 2024 2025 2026 4096 8192
-def add(a, b):\n    return a + b\n\nfor number in range(10):\n    print(number, add(number, 1)) The old
-harbour lay under thick morning fog, and only the lighthouse showed where water stopped and stone began. A
-woman in a yellow coat walked along the pier with her dog, counting boats: three fishing vessels, one ferry, a
-small sailing yacht with a broken mast. Gulls quarrelled above the market hall, where merchants unpacked
-oranges, onions, cheese, bread and smoked herring. Somebody played the accordion badly. Later the sun would
-burn through, children would jump from the wall into cold green waves, and tourists would photograph
-everything, but for another hour the town belonged to itself. Mathematics, physics, chemistry, biology,
-geography, history, music, painting, architecture, philosophy, medicine, law. Monday Tuesday Wednesday
-Thursday Friday Saturday Sunday January February March April May June July August September October November
-December spring summer autumn winter north south east west left right above below inside outside. Please write
-a short poem about autumn leaves. Summarise this article in five sentences. Translate the following paragraph
-into French. Explain, step by step, why the sky looks blue during the day and red at sunset. Which numbers are
-prime? user assistant system Hello, world! What is the capital of France? The capital of France is Paris.
+happened, and what to do.
+0 1 2 3 4 5 6 7 8 9 10 16 32 64 100 128 256 512 1000 1024 2024 2025 2026 4096 8192
+def add(a, b):\n    return a + b\n\nfor number in range(10):\n    print(number, add(number, 1))
+The old harbour lay under thick morning fog, and only the lighthouse showed where water stopped and stone
+began. A woman in a yellow coat walked along the pier with her dog, counting boats: three fishing vessels,
+one ferry, a small sailing yacht with a broken mast. Gulls quarrelled above the market hall, where merchants
+unpacked oranges, onions, cheese, bread and smoked herring. Somebody played the accordion badly. Later the
+sun would burn through, children would jump from the wall into cold green waves, and tourists would
+photograph everything, but for another hour the town belonged to itself.
+Mathematics, physics, chemistry, biology, geography, history, music, painting, architecture, philosophy,
+medicine, law. Monday Tuesday Wednesday Thursday Friday Saturday Sunday January February March April May
+June July August September October November December spring summer autumn winter north south east west left
+right above below inside outside.
+Please write a short poem about autumn leaves. Summarise this article in five sentences. Translate the
+following paragraph into French. Explain, step by step, why the sky looks blue during the day and red at
+sunset. Which numbers are prime?
+user assistant system Hello, world! What is the capital of France? The capital of France is Paris.
 """
 
 _CHAT_TEMPLATE = (

@@ -19,8 +19,7 @@ class Reserved:
 
 def _at_the_top(field: str) -> Reserved:
     return Reserved(
-        f"{{name}} is not an engine argument of a recipe: {field} stands at its top level",
-        f"move it there, as {field}: …",
+        "{name} is not an engine argument of a recipe", f"write {field}: … at the recipe's top level"
     )
 
 

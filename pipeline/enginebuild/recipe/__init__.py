@@ -1,0 +1,23 @@
+"""Recipes: YAML with places, one table of fields, all mistakes at once.
+
+Nothing but the standard library and PyYAML is imported, for a cached run must feel instant.
+"""
+
+from enginebuild.recipe.format import json_schema
+from enginebuild.recipe.gpu import Gpu, catalogue
+from enginebuild.recipe.model import Engine, ImageTarget, Model, Recipe
+from enginebuild.recipe.read import parse, read
+from enginebuild.recipe.render import render_problems
+
+__all__ = [
+    "Engine",
+    "Gpu",
+    "ImageTarget",
+    "Model",
+    "Recipe",
+    "catalogue",
+    "json_schema",
+    "parse",
+    "read",
+    "render_problems",
+]

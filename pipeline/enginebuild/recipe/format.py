@@ -1,0 +1,300 @@
+"""The recipe format, version 1: the one table that reading, the JSON Schema and the reference are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from enginebuild.errors import Problem
+from enginebuild.recipe import forms, references
+from enginebuild.recipe.containers import ARGUMENT_SCHEMA, Arguments, ListOf, TextsByKey
+from enginebuild.recipe.kinds import (
+    INVALID,
+    Choice,
+    Complaint,
+    Count,
+    Invalid,
+    Path,
+    Schema,
+    Switch,
+    Text,
+    Version,
+    dotted,
+)
+from enginebuild.recipe.node import Node, ScalarNode
+from enginebuild.recipe.section import Field, Section, ShortOrSection
+from enginebuild.recipe.show import described
+from enginebuild.recipe.unknown import answer
+from enginebuild.recipe.words import DTYPES, PLATFORMS, QUANTIZATIONS, TENSORRT_LLM
+from enginebuild_cache import Json
+
+RECIPE_VERSION = 1
+DEFAULT_TAGS = ("{key}",)
+DEFAULT_AUTH = "HF_TOKEN"
+
+
+def _quantized(method: str) -> Complaint:
+    return Complaint(
+        f"{method!r} is not built by this version of enginebuild",
+        "use a checkpoint that is already quantized (quantization: none), "
+        "or engine.args.quantization for on-load quantization",
+    )
+
+
+class Quantization(Choice):
+    """`none`; a known method is answered as one, in the words that its users look for."""
+
+    def read(self, node: Node, path: Path, problems: list[Problem]) -> Json | Invalid:
+        if isinstance(node, ScalarNode) and isinstance(node.value, str):
+            method = node.value.lower()
+            if method in QUANTIZATIONS:
+                complaint = _quantized(method)
+                problems.append(Problem(path, f"quantization {complaint.message}", complaint.hint))
+                return INVALID
+        return super().read(node, path, problems)
+
+
+class GpuName:
+    """A name of the catalogue. It is read when a recipe names a GPU, not before."""
+
+    name = "a GPU of the catalogue"
+
+    def read(self, node: Node, path: Path, problems: list[Problem]) -> Json | Invalid:
+        from enginebuild.recipe.gpu import candidates, catalogue
+        from enginebuild.recipe.containers import ARGUMENT_SCHEMA, Arguments, ListOf, TextsByKey
+from enginebuild.recipe.kinds import any_of, closest
+
+        if not isinstance(node, ScalarNode) or not isinstance(node.value, str):
+            return Text(self.name, forms.any_text, hint="write for example H100-SXM-80GB").read(
+                node, path, problems
+            )
+        if node.value in catalogue():
+            return node.value
+        names = candidates(node.value) or [closest(node.value, tuple(catalogue()))]
+        hint = f"did you mean {any_of(names)}?" if names[0] else f"it has {', '.join(catalogue())}"
+        message = f"{dotted(path)} must be {self.name}, not {described(node)}"
+        problems.append(Problem(path, message, hint))
+        return INVALID
+
+    def schema(self) -> Schema:
+        from enginebuild.recipe.gpu import catalogue
+
+        return {"enum": list(catalogue())}
+
+
+def _anchored(pattern: str) -> str:
+    return f"^(?:{pattern})$"
+
+
+_PATTERN = Text("a text", forms.pattern)
+
+MODEL = Section(
+    (
+        Field(
+            "source",
+            Text(
+                "hf://org/name or file:./folder",
+                forms.model_source,
+                r"^(hf:(//)?[A-Za-z0-9_][A-Za-z0-9_.-]*/[A-Za-z0-9_][A-Za-z0-9_.-]*(@.+)?|file:.+)$",
+            ),
+            "Where the weights are: a model of the Hugging Face Hub, or a folder relative to the recipe.",
+            "hf://meta-llama/Llama-3.1-8B-Instruct",
+            required=True,
+        ),
+        Field(
+            "revision",
+            Text("a text", forms.revision),
+            "Branch, tag or commit on the Hub; may be written as @revision after the source.",
+            "main",
+        ),
+        Field(
+            "auth",
+            Text("the name of an environment variable", forms.variable, _anchored(forms.VARIABLE)),
+            "Name of the environment variable that holds the Hub's access token, never the token.",
+            "HF_TOKEN",
+            DEFAULT_AUTH,
+        ),
+        Field(
+            "allow_patterns",
+            ListOf(_PATTERN, "*.safetensors"),
+            "Only files that match one of these patterns are taken.",
+            ["*.safetensors", "*.json"],
+        ),
+        Field(
+            "ignore_patterns",
+            ListOf(_PATTERN, "original/*"),
+            "Files that match one of these patterns are left out.",
+            ["original/*"],
+        ),
+        Field(
+            "allow_pickle",
+            Switch(),
+            "Take pickled weights (*.bin, *.pt), which can run code when they are loaded.",
+            False,
+            False,
+        ),
+    ),
+    answer,
+)
+
+ENGINE = Section(
+    (
+        Field(
+            "type",
+            Choice(
+                ("vllm",),
+                refusals={
+                    word: Complaint(
+                        "tensorrt_llm is not built by this version of enginebuild yet", "write vllm"
+                    )
+                    for word in TENSORRT_LLM
+                },
+            ),
+            "The inference engine.",
+            "vllm",
+            required=True,
+        ),
+        Field(
+            "version",
+            Text(
+                "a version with three parts, in quotes where it looks like a number",
+                forms.engine_version,
+                _anchored(forms.VERSION),
+                'quote it and give all three parts, such as "0.33.0"',
+            ),
+            "The engine's version, all three parts.",
+            "0.33.0",
+            required=True,
+        ),
+        Field(
+            "args",
+            Arguments(),
+            "Arguments of the engine by their long names, with underscores; checked against that version.",
+            {"max_model_len": 8192},
+            {},
+        ),
+    ),
+    answer,
+)
+
+IMAGE = Section(
+    (
+        Field(
+            "base",
+            Text("scratch, oci:./layout or an image reference", references.base, _anchored(references.BASE)),
+            "What the image stands on: scratch, an OCI layout relative to the recipe, or a reference with "
+            "tag or digest.",
+            "docker.io/vllm/vllm-openai:v0.33.0",
+            required=True,
+        ),
+        Field(
+            "repository",
+            Text("the name of a repository", references.repository, _anchored(references.REPOSITORY)),
+            "Where --push sends the image, without a tag.",
+            "registry.example.com/llm/llama-3.1-8b",
+        ),
+        Field(
+            "tags",
+            ListOf(Text("a text", references.tag), "{key}"),
+            "Tags of the image. {key} and {commit} become 12 digits, {name} and {version} the recipe's name "
+            "and the engine's version.",
+            ["fp8-{key}", "latest"],
+            list(DEFAULT_TAGS),
+        ),
+        Field(
+            "labels",
+            TextsByKey(Text("a text", forms.label_key), Text("a text", forms.any_text)),
+            "Labels of the image beside those that enginebuild sets.",
+            {"org.opencontainers.image.vendor": "Example"},
+            {},
+        ),
+        Field(
+            "platform",
+            Choice(("linux/amd64", "linux/arm64"), PLATFORMS),
+            "The platform that is taken from the base.",
+            "linux/amd64",
+            "linux/amd64",
+        ),
+    ),
+    answer,
+)
+
+RECIPE = Section(
+    (
+        Field(
+            "version",
+            Version(RECIPE_VERSION),
+            "Version of the recipe format.",
+            RECIPE_VERSION,
+            required=True,
+        ),
+        Field(
+            "name",
+            Text("a text", forms.name, _anchored(forms.NAME)),
+            "Name of what is built, shown in lists and usable in tags.",
+            "llama-3.1-8b",
+            required=True,
+        ),
+        Field(
+            "model",
+            ShortOrSection(MODEL, "source"),
+            "The model, as its source alone or as a mapping.",
+            "hf://meta-llama/Llama-3.1-8B-Instruct@main",
+            required=True,
+        ),
+        Field(
+            "dtype",
+            Choice(("auto", "float16", "bfloat16", "float32"), DTYPES),
+            "Type the engine computes in; auto takes the checkpoint's.",
+            "bfloat16",
+            "auto",
+        ),
+        Field(
+            "quantization",
+            Quantization(("none",)),
+            "How the weights are quantized while building.",
+            "none",
+            "none",
+        ),
+        Field(
+            "tensor_parallel_size",
+            Count(),
+            "GPUs that share each layer.",
+            2,
+            1,
+        ),
+        Field(
+            "pipeline_parallel_size",
+            Count(),
+            "Groups of GPUs that hold consecutive layers.",
+            1,
+            1,
+        ),
+        Field("gpu", GpuName(), "The GPU that will serve.", "H100-SXM-80GB"),
+        Field(
+            "engine",
+            ENGINE,
+            "What will serve the model.",
+            {"type": "vllm", "version": "0.33.0"},
+            required=True,
+        ),
+        Field(
+            "image",
+            IMAGE,
+            "The image to build.",
+            {"base": "docker.io/vllm/vllm-openai:v0.33.0"},
+            required=True,
+        ),
+    ),
+    answer,
+)
+
+
+def json_schema() -> dict[str, Json]:
+    """The format as JSON Schema, draft 2020-12. What no schema can say is checked on reading alone."""
+    body: Mapping[str, Json] = RECIPE.schema()
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "enginebuild recipe, version 1",
+        **body,
+        "$defs": {"argument": ARGUMENT_SCHEMA},
+    }

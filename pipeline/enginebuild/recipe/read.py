@@ -1,0 +1,108 @@
+"""Files and bytes into recipes. Every mistake is a RecipeError, and all mistakes are in one."""
+
+from __future__ import annotations
+
+import codecs
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+from enginebuild.errors import Problem, RecipeError
+from enginebuild.recipe.compose import Composer, UnreadableError
+from enginebuild.recipe.format import RECIPE
+from enginebuild.recipe.model import Recipe, from_values
+from enginebuild.recipe.node import MappingNode, locate
+from enginebuild.recipe.overrides import apply
+from enginebuild.recipe.render import refuse
+from enginebuild.recipe.rules import check_rules
+from enginebuild.recipe.show import printable
+from enginebuild.recipe.text import Finding, Source, Span
+
+#: Bytes. A recipe has one or two thousand; a larger file is something else.
+LARGEST = 1 << 20
+
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+def read(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe in a file, changed by `--set` texts (`image.base=scratch`). Raises RecipeError."""
+    return _recipe(_bytes_of(path), str(path), path, overrides)
+
+
+def parse(text: bytes, name: str) -> Recipe:
+    """The recipe in a text that messages call `name`; relative paths are as from the working folder."""
+    return _recipe(text, name, None, ())
+
+
+def _recipe(content: bytes, name: str, path: Path | None, overrides: Sequence[str]) -> Recipe:
+    source = _decode(content, name)
+    findings: list[Finding] = []
+    root = apply(_root(source, findings), overrides, findings)
+    problems: list[Problem] = []
+    values = RECIPE.read(root, (), problems)
+    if not isinstance(values, dict):
+        raise TypeError("a mapping node reads as a mapping")
+    problems.extend(check_rules(values, root))
+    findings.extend(locate(root, problem) for problem in problems)
+    if findings:
+        raise refuse(findings)
+    return from_values(values, path, root)
+
+
+def _root(source: Source, findings: list[Finding]) -> MappingNode:
+    try:
+        node = Composer(source, 0, findings).compose()
+    except UnreadableError as error:
+        raise refuse([*findings, error.finding]) from error
+    if node is None:
+        raise RecipeError(f"{printable(source.name)}: the file is empty", _BEGIN)
+    if not isinstance(node, MappingNode):
+        problems: list[Problem] = []
+        RECIPE.read(node, (), problems)
+        raise refuse([*findings, *(locate(node, problem) for problem in problems)])
+    return node
+
+
+_BEGIN = "a recipe begins with version: 1; see docs/recipe.md, and recipes/ for examples"
+
+
+def _decode(content: bytes, name: str) -> Source:
+    if len(content) > LARGEST:
+        raise _too_large(name, len(content))
+    if content.startswith(_UTF_16):
+        raise RecipeError(f"{printable(name)}: the file is UTF-16, a recipe is UTF-8", "save it as UTF-8")
+    content = content.removeprefix(codecs.BOM_UTF8)
+    try:
+        return Source(name, content.decode())
+    except UnicodeDecodeError as error:
+        source = Source(name, content.decode(errors="replace"))
+        index = len(content[: error.start].decode())
+        message = f"byte 0x{content[error.start]:02x} at offset {error.start} is not UTF-8"
+        raise refuse([Finding(Span(source, index), message, "save the file as UTF-8")]) from error
+
+
+def _bytes_of(path: Path) -> bytes:
+    name = printable(str(path))
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise RecipeError(f"{name}: a folder, not a recipe", "name the file in it")
+        if not stat.S_ISREG(status.st_mode):
+            raise RecipeError(
+                f"{name}: not a regular file", "a recipe is read from a file, not from a pipe or device"
+            )
+        if status.st_size > LARGEST:
+            raise _too_large(name, status.st_size)
+        with path.open("rb") as file:
+            return file.read(LARGEST + 1)
+    except FileNotFoundError as error:
+        raise RecipeError(f"{name}: no such file", "check the path; examples are in recipes/") from error
+    except OSError as error:
+        raise RecipeError(f"{name}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise RecipeError(f"{name}: not the name of a file") from error
+
+
+def _too_large(name: str, size: int) -> RecipeError:
+    message = f"{printable(name)}: {size:,} bytes, a recipe has {LARGEST:,} at most"
+    return RecipeError(message, "is this the model or an image instead of the recipe?")

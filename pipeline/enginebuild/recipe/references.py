@@ -1,0 +1,129 @@
+"""Forms of image names: what `image.base`, `image.repository` and `image.tags` may be.
+
+The grammar is that of distribution's reference package (github.com/distribution/reference, v0.6.0).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from enginebuild.recipe.kinds import Complaint, any_of, closest
+from enginebuild.recipe.show import bare, quoted
+
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(?::[0-9]+)?"
+REPOSITORY = rf"(?:{_HOST}/)?{_COMPONENT}(?:/{_COMPONENT})*"
+TAG = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
+_DIGEST = r"sha256:[0-9a-f]{64}"
+BASE = rf"scratch|oci:.+|{REPOSITORY}(?::{TAG})?(?:@{_DIGEST})?"
+_REPOSITORY = re.compile(REPOSITORY + r"\Z")
+_REFERENCE = re.compile(rf"(?P<name>{REPOSITORY})(?::(?P<tag>{TAG}))?(?:@(?P<digest>{_DIGEST}))?\Z")
+_TAG = re.compile(TAG + r"\Z")
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+
+#: What a tag may hold in braces → a text of its length, where that does not depend on the recipe.
+PLACEHOLDERS: Mapping[str, str] = {
+    "key": "0" * 12,
+    "name": "",
+    "commit": "0" * 12,
+    "version": "",
+}
+
+
+def base(text: str) -> Complaint | None:
+    """`scratch`, `oci:./layout[:tag]`, or a registry reference with a tag or a digest."""
+    if text == "scratch":
+        return None
+    if text.startswith("oci:"):
+        return _layout(text)
+    match = _REFERENCE.match(text)
+    if match is None:
+        message = f"must be scratch, oci:./layout or an image reference, not {quoted(text)}"
+        return Complaint(
+            message, _reference_hint(text) or "write for example docker.io/vllm/vllm-openai:v0.33.0"
+        )
+    if match["tag"] is None and match["digest"] is None:
+        hint = f"write {bare(text)}:TAG or {bare(text)}@sha256:DIGEST"
+        return Complaint(f"has neither a tag nor a digest: {quoted(text)}", hint)
+    return None
+
+
+def _layout(text: str) -> Complaint | None:
+    folder = text.removeprefix("oci:")
+    if folder.startswith("//"):
+        return Complaint(
+            f"must be oci:./layout[:tag], not {quoted(text)}", "write oci: and the folder, without //"
+        )
+    if folder.startswith("~"):
+        return HOME
+    if not folder.split(":")[0].strip() or "\0" in folder:
+        message = f"must name the folder of an OCI layout after oci:, not {quoted(text)}"
+        return Complaint(message, "write for example oci:./base")
+    return None
+
+
+def _reference_hint(text: str) -> str:
+    scheme = re.match(r"(?:docker|https?)://(.+)", text)
+    if scheme:
+        return f"write it without the scheme: {bare(scheme[1])}"
+    transport = re.match(r"(docker-archive|oci-archive|docker-daemon|containers-storage):", text)
+    if transport:
+        return f"{transport[1]}: is no base of this version: copy it to an OCI layout and write oci:./layout"
+    if text.startswith((".", "/")):
+        return f"for an OCI layout, write oci:{bare(text)}"
+    if "@" in text and not re.search(rf"@{_DIGEST}\Z", text):
+        return "a digest is sha256: and 64 digits"
+    if _REFERENCE.match(text.lower()):
+        return f"names of images are in lower case: {bare(text.lower())}"
+    return "remove the spaces" if text.strip() != text or " " in text else ""
+
+
+def repository(text: str) -> Complaint | None:
+    """A registry reference without tag and digest."""
+    if _REPOSITORY.match(text):
+        return None
+    match = _REFERENCE.match(text)
+    if match is not None:
+        message = f"has a tag or a digest: {quoted(text)}"
+        tag = f' and tags: ["{match["tag"]}"]' if match["tag"] else ""
+        return Complaint(message, f"write repository: {match['name']}{tag}")
+    message = f"must be the name of a repository, not {quoted(text)}"
+    return Complaint(
+        message, _reference_hint(text) or "write for example registry.example.com/llm/llama-3.1-8b"
+    )
+
+
+def tag(text: str) -> Complaint | None:
+    """A tag with placeholders. Whether it is short enough when expanded depends on the recipe's name."""
+    for placeholder in _PLACEHOLDER.findall(text):
+        if placeholder not in PLACEHOLDERS:
+            known = tuple(PLACEHOLDERS)
+            close = closest(placeholder, known)
+            hint = (
+                f"did you mean {{{close}}}?"
+                if close
+                else f"write {any_of([f'{{{each}}}' for each in known])}"
+            )
+            return Complaint(f"has the unknown placeholder {{{bare(placeholder)}}}", hint)
+    if _TAG.match(_PLACEHOLDER.sub("0", text)):
+        return None
+    message = f"must be a tag: letters, digits, '.', '_' and '-', 128 at most, not {quoted(text)}"
+    if ":" in text or "/" in text:
+        return Complaint(message, "write the tag alone; its repository is image.repository")
+    return Complaint(message, 'write for example "fp8-{key}"')
+
+
+def expand(text: str, values: Mapping[str, str]) -> str:
+    """A tag with its placeholders filled in."""
+    return _PLACEHOLDER.sub(lambda match: values[match[1]], text)
+
+
+def is_tag(text: str) -> bool:
+    return bool(_TAG.match(text))
+
+
+def vllm_version(reference: str) -> str:
+    """The version in the tag of vLLM's own image (docker.io/vllm/vllm-openai:v0.33.0), else an empty text."""
+    match = re.search(r"(?:^|/)vllm/vllm-openai(?:-cpu)?:v([0-9]+\.[0-9]+\.[0-9]+)(?:[-@]|\Z)", reference)
+    return match[1] if match else ""

@@ -1,0 +1,89 @@
+"""How values and lines of a recipe are shown in messages: short, printable, without secrets."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from enginebuild.recipe.node import InvalidNode, ListNode, MappingNode, Node
+
+#: Characters of a value in a message, and of a line above a caret.
+VALUE_WIDTH = 60
+LINE_WIDTH = 110
+
+#: What access tokens look like: Hugging Face, OpenAI-style, GitHub, GitLab, AWS key ids.
+TOKEN = re.compile(r"\b(?:hf_|sk-|gh[pousr]_|github_pat_|glpat-)[A-Za-z0-9_-]{6,}|\bAKIA[0-9A-Z]{16}\b")
+_SECRETS = (
+    TOKEN,
+    # user:password@ in a URL
+    re.compile(r"(?<=[ps]://)[^/\s@]+(?=@)"),
+    # what follows a key that is named as a secret
+    re.compile(r"(?i)(?:password|secret|token|api[_-]?key)[\"']?\s*[:=]\s*(\S.*)"),
+)
+
+
+def masked(text: str) -> str:
+    """The text with secrets starred out, each character by one star, so that columns stay."""
+    for pattern in _SECRETS:
+        text = pattern.sub(_stars, text)
+    return text
+
+
+def _stars(match: re.Match[str]) -> str:
+    group = 1 if match.re.groups else 0
+    whole, start, end = match.group(), match.start(group) - match.start(), match.end(group) - match.start()
+    return whole[:start] + "*" * (end - start) + whole[end:]
+
+
+def printable(text: str) -> str:
+    """The text without anything that moves a terminal's cursor, one character for one. Tabs stay."""
+    return "".join(
+        char if char.isprintable() or char == "\t" else "\N{REPLACEMENT CHARACTER}" for char in text
+    )
+
+
+def quoted(text: str) -> str:
+    """A text in quotes, shortened, control characters escaped."""
+    text = masked(text)
+    return repr(text if len(text) <= VALUE_WIDTH else text[: VALUE_WIDTH - 1] + "…")
+
+
+def bare(text: str) -> str:
+    """The same without the quotes, for advice on what to write."""
+    return quoted(text)[1:-1]
+
+
+def described(node: Node) -> str:
+    """A value as messages name it."""
+    if isinstance(node, MappingNode):
+        return "a mapping"
+    if isinstance(node, ListNode):
+        return "a list"
+    if isinstance(node, InvalidNode) or node.value is None:
+        return "nothing"
+    if isinstance(node.value, bool):
+        return node.text
+    if isinstance(node.value, int | float):
+        return f"the number {bare(node.text)}"
+    return quoted(node.value)
+
+
+def excerpt(line: str, column: int) -> tuple[str, str]:
+    """A line and the caret line below it. A long line is cut on both sides, around the caret."""
+    text = printable(masked(line))
+    before, after = text[:column], text[column:]
+    if len(text) > LINE_WIDTH:
+        if len(before) > LINE_WIDTH // 2:
+            before = "…" + before[len(before) - LINE_WIDTH // 2 :]
+        room = LINE_WIDTH - len(before)
+        after = after if len(after) <= room else after[:room] + "…"
+    return before + after, "".join(map(_blank, before)) + "^"
+
+
+def _blank(char: str) -> str:
+    """What takes as much room as a character: a tab for a tab, nothing for a combining mark."""
+    if char == "\t":
+        return char
+    if unicodedata.combining(char):
+        return ""
+    return "  " if unicodedata.east_asian_width(char) in "WF" else " "

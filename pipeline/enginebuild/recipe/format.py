@@ -18,6 +18,8 @@ from enginebuild.recipe.kinds import (
     Switch,
     Text,
     Version,
+    any_of,
+    closest,
     dotted,
 )
 from enginebuild.recipe.node import Node, ScalarNode
@@ -60,8 +62,6 @@ class GpuName:
 
     def read(self, node: Node, path: Path, problems: list[Problem]) -> Json | Invalid:
         from enginebuild.recipe.gpu import candidates, catalogue
-        from enginebuild.recipe.containers import ARGUMENT_SCHEMA, Arguments, ListOf, TextsByKey
-from enginebuild.recipe.kinds import any_of, closest
 
         if not isinstance(node, ScalarNode) or not isinstance(node.value, str):
             return Text(self.name, forms.any_text, hint="write for example H100-SXM-80GB").read(

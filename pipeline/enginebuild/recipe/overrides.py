@@ -69,8 +69,6 @@ def _with(
     else:
         where = ".".join(keys[: depth + 1])
         message = f"{where} is {described(old.value)} in the recipe, which has no keys"
-        findings.append(
-            Finding(span, message, f"replace it as a whole: --set {where}={{{keys[depth + 1]}: …}}")
-        )
+        findings.append(Finding(span, message, f"replace it as a whole: --set '{where}={{…}}'"))
         return node
     return replace(node, entries={**node.entries, key: Entry(span, new)})

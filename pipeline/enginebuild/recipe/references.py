@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from enginebuild.recipe.forms import HOME
 from enginebuild.recipe.kinds import Complaint, any_of, closest
 from enginebuild.recipe.show import bare, quoted
 

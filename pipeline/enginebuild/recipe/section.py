@@ -52,9 +52,9 @@ class Section:
             message = f"{where} must be a mapping of keys to values, not {described(node)}"
             problems.append(Problem(path, message, f"it has the keys {', '.join(self.names())}"))
             return INVALID
-        problems.extend(
-            self.answer(self.names(), path, key) for key in node.entries if key not in self.names()
-        )
+        answers = [self.answer(self.names(), path, key) for key in node.entries if key not in self.names()]
+        problems.extend(each.problem for each in answers)
+        meant = {each.meant for each in answers}
         values: dict[str, Json] = {}
         for each in self.fields:
             if each.name not in node.entries and dotted((*path, each.name)) in meant:

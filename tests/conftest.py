@@ -11,6 +11,7 @@ import pytest
 
 from parts import busybox_base, isolation, services
 from parts.busybox_base import BusyboxBase
+from parts.registry_real import running_registry
 from parts.services import DockerEngine
 
 isolation.keep_shared_folders()
@@ -70,6 +71,14 @@ def cache_dir(tmp_path: Path) -> Path:
 def docker_engine() -> DockerEngine:
     """A real Docker Engine: the one that DOCKER_HOST names, else one of the session's own."""
     return services.docker_engine()
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`host:port` of a real docker-registry that is this worker's own."""
+    services.program("docker-registry")
+    with running_registry(tmp_path_factory.mktemp("registry")) as host:
+        yield host
 
 
 @pytest.fixture(scope="session")

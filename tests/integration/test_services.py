@@ -50,6 +50,17 @@ def test_skopeo_accepts_the_base(skopeo: Path, base_layout: BusyboxBase) -> None
     assert said.stdout.strip() == base_layout.digest
 
 
+def test_an_image_travels_through_the_registry(
+    docker_engine: DockerEngine, base_layout: BusyboxBase, registry: str, skopeo: Path
+) -> None:
+    name = f"{registry}/services/{base_layout.reference}"
+    copy: list[str | Path] = [skopeo, "copy", "--quiet", "--preserve-digests", "--dest-tls-verify=false"]
+    subprocess.run([*copy, f"oci:{base_layout.layout}:latest", f"docker://{name}"], check=True)
+    docker_engine.docker("pull", "--quiet", name)
+    said = docker_engine.docker("image", "inspect", "--format", "{{index .RepoDigests 0}}", name)
+    assert said.strip() == f"{registry}/services/busybox-base@{base_layout.digest}"
+
+
 _SESSION = """
 import os, sys, time
 from parts import services

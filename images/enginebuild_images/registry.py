@@ -1,0 +1,329 @@
+"""Registries (OCI distribution spec 1.1): names to manifests, blobs to bytes, images to names."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
+
+from enginebuild_cache import Digest
+from enginebuild_images.base import Base, RelabelledBlob
+from enginebuild_images.blob import (
+    DOCKER_INDEX,
+    DOCKER_MANIFEST,
+    INDEX,
+    MANIFEST,
+    Blob,
+    BytesBlob,
+    Descriptor,
+)
+from enginebuild_images.credentials import Credentials
+from enginebuild_images.download import RegistryBlob
+from enginebuild_images.errors import ImageError
+from enginebuild_images.failure import Answer, Failure
+from enginebuild_images.image import Image
+from enginebuild_images.manifest import (
+    INDEX_TYPES,
+    LINUX_AMD64,
+    MANIFEST_TYPES,
+    Index,
+    Platform,
+    read_manifest,
+)
+from enginebuild_images.pace import Pace, Retry, Stop
+from enginebuild_images.parallel import run_all
+from enginebuild_images.reference import Reference
+from enginebuild_images.repository import Host, Repository, Request
+from enginebuild_images.tokens import Authorizer
+from enginebuild_images.transport import Timeouts, Transport
+from enginebuild_images.upload import (
+    CHUNK_SIZE,
+    Report,
+    Sent,
+    Upload,
+    check_digest,
+    human,
+    label,
+    present,
+)
+
+#: Blobs that are read into memory: configs and manifests. Kubernetes' largest configs have some hundred KB.
+SMALL = 16 << 20
+
+#: Requests without a body that are under way at once: they cost a round trip each and no bandwidth.
+_QUESTIONS = 8
+
+_ACCEPT = {"Accept": f"{MANIFEST}, {INDEX}, {DOCKER_MANIFEST}, {DOCKER_INDEX}"}
+
+
+@dataclass(frozen=True, slots=True)
+class PushResult:
+    """What a push did: the image's digest, bytes of blobs that travelled, and how its blobs came there."""
+
+    digest: Digest
+    bytes_sent: int
+    present: int
+    mounted: int
+    sent: int
+
+
+def _quiet(_label: str, _done: int, _total: int) -> None:
+    """A Report that nobody reads."""
+
+
+class Registry:
+    """A client of all registries that image names lead to. Safe for several threads; close it, or use `with`.
+
+    `jobs` uploads run at a time. Hosts in `insecure` (`host[:port]`) may speak plain HTTP, as those on this
+    machine may anyway. `chunk_size` is in bytes and counts only where a registry takes nothing but chunks.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        *,
+        jobs: int = 4,
+        timeouts: Timeouts | None = None,
+        retry: Retry | None = None,
+        insecure: Collection[str] = (),
+        chunk_size: int = CHUNK_SIZE,
+        report: Report = _quiet,
+    ) -> None:
+        self._credentials = credentials
+        self._jobs = jobs
+        self._retry = retry or Retry()
+        self._insecure = frozenset(insecure)
+        self._chunk_size = chunk_size
+        self._report = report
+        self._transport = Transport(timeouts or Timeouts())
+        self._hosts: dict[str, Host] = {}
+        self._repositories: dict[tuple[str, str], Repository] = {}
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Registry:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
+
+    def resolve(self, reference: Reference, platform: Platform = LINUX_AMD64) -> Descriptor:
+        """The manifest that a name stands for on a platform. Raises RegistryError, ImageError.
+
+        A tag costs one HEAD, which Docker Hub does not count as a pull; an index one GET more.
+        """
+        found = self._head(reference)
+        while found is None or found.media_type in INDEX_TYPES:
+            pinned = reference if found is None else reference.with_digest(found.digest)
+            descriptor, content = self.manifest(pinned)
+            read = read_manifest(content, str(reference), descriptor.media_type)
+            if not isinstance(read, Index):
+                return descriptor
+            found = read.choose(platform, str(reference))
+        return found
+
+    def base(self, reference: Reference, platform: Platform = LINUX_AMD64) -> Base:
+        """The image at a name as a base; of its layers nothing is read. Raises RegistryError, ImageError."""
+        pinned = reference.with_digest(self.resolve(reference, platform).digest)
+        descriptor, content = self.manifest(pinned)
+        read = read_manifest(content, str(reference), descriptor.media_type)
+        if isinstance(read, Index):
+            raise ImageError(
+                f"{pinned} is an index where an image was expected", "name the image by its digest"
+            )
+        config = self.blob_bytes(pinned, read.config)
+        base = Base.of(content, config, partial(self.blob, pinned), str(reference), platform)
+        return base.named(str(reference), reference.digest or descriptor.digest)
+
+    def manifest(self, reference: Reference) -> tuple[Descriptor, bytes]:
+        """The manifest or index at a digest, or else at a tag; verified. Raises RegistryError."""
+        repository = self._repository(reference)
+        action = f"read the manifest of {_shown(reference)}"
+        answer = repository.ask(
+            self._pace(),
+            action,
+            lambda: Request("GET", _manifest_url(repository, reference), repository.pull, _ACCEPT),
+        )
+        actual = Digest.of(answer.body)
+        claimed = answer.headers.get("docker-content-digest")
+        expected = str(reference.digest) if reference.digest else claimed
+        if expected and str(actual) != expected:
+            raise Failure(
+                f"the registry gave other bytes: their digest is {actual}, expected was {expected}",
+                "the registry's copy is damaged, or a proxy before it changes what it passes on",
+            ).error(reference.registry, action)
+        return Descriptor(_media_type(answer), actual, len(answer.body)), answer.body
+
+    def blob(self, reference: Reference, descriptor: Descriptor) -> RegistryBlob:
+        """A blob of a repository, read when it is needed; a push to the same registry mounts it instead."""
+        return RegistryBlob(self._repository(reference), descriptor, self._pace())
+
+    def blob_bytes(self, reference: Reference, descriptor: Descriptor) -> bytes:
+        """A small blob's bytes, verified. Raises RegistryError, also for one above SMALL."""
+        if descriptor.size > SMALL:
+            raise Failure(
+                f"it is said to have {human(descriptor.size)}, too much for a config or a manifest",
+                "check that this is an image",
+            ).error(reference.registry, f"read {descriptor.digest} of {reference.repository}")
+        return b"".join(self.blob(reference, descriptor).chunks())
+
+    def has(self, reference: Reference, digest: Digest) -> bool:
+        """Is the manifest there, and does the reference's tag, if any, point at it? Raises RegistryError."""
+        by_digest = Reference(reference.registry, reference.repository, None, digest)
+        if self._head(by_digest, or_none=True) is None:
+            return False
+        if reference.tag is None:
+            return True
+        tagged = self._head(reference.with_tag(reference.tag), or_none=True)
+        return tagged is not None and tagged.digest == digest
+
+    def push(self, image: Image, reference: Reference, tags: Sequence[str] = ()) -> PushResult:
+        """Bring an image into a repository, by digest, at the reference's tag and at `tags`.
+
+        The manifest goes last, when every blob is known to be there. Raises RegistryError, and ImageError if
+        a blob's bytes are not those described; what has arrived by then stays, and is not sent again.
+        """
+        repository = self._repository(reference)
+        pace = self._pace()
+        layers = tuple({blob.descriptor.digest: blob for blob in image.layers}.values())
+        missing = self._missing(repository, layers, pace)
+        # The largest first: it decides when the push ends.
+        missing.sort(key=lambda blob: blob.descriptor.size, reverse=True)
+        uploads = [self._upload(repository, blob, pace) for blob in missing]
+        sent = run_all([upload.run for upload in uploads], self._jobs, pace.stop)
+        sent += [Sent("present")] * (len(layers) - len(missing))
+        for blob in self._missing(repository, (image.config,), pace) or []:
+            sent.append(self._upload(repository, blob, pace).run())
+        sent += [Sent("present")] * (len(layers) + 1 - len(sent))
+        self._put_manifests(repository, image.manifest, reference, tags, pace)
+        counts = {how: sum(1 for one in sent if one.how == how) for how in ("present", "mounted", "sent")}
+        return PushResult(image.digest, sum(one.size for one in sent), **counts)
+
+    def _missing(self, repository: Repository, blobs: Sequence[Blob], pace: Pace) -> list[Blob]:
+        def question(blob: Blob) -> bool:
+            descriptor = blob.descriptor
+            action = f"ask for {label(descriptor)} in {repository.name}"
+            return pace.patiently(repository.registry, action, lambda _: present(repository, descriptor))
+
+        if not blobs:
+            return []
+        # The first question alone meets the 401, so that one token serves all the others.
+        known = [question(blobs[0])]
+        known += run_all([partial(question, blob) for blob in blobs[1:]], _QUESTIONS, pace.stop)
+        return [blob for blob, there in zip(blobs, known, strict=True) if not there]
+
+    def _upload(self, repository: Repository, blob: Blob, pace: Pace) -> Upload:
+        source: str | None = None
+        origin = blob.blob if isinstance(blob, RelabelledBlob) else blob
+        # Only within one registry: Docker Hub fails on a source of another (go-containerregistry #1741).
+        if isinstance(origin, RegistryBlob) and origin.repository.host is repository.host:
+            source = origin.repository.name
+        return Upload(repository, blob, pace, self._report, source)
+
+    def _put_manifests(
+        self,
+        repository: Repository,
+        manifest: BytesBlob,
+        reference: Reference,
+        tags: Sequence[str],
+        pace: Pace,
+    ) -> None:
+        descriptor = manifest.descriptor
+        names = [str(descriptor.digest), *dict.fromkeys([*([reference.tag] if reference.tag else []), *tags])]
+        for name in names:
+            action = f"write the manifest {repository.name}{'@' if ':' in name else ':'}{name}"
+
+            def attempt(_number: int, name: str = name) -> None:
+                answer = repository.send(_put_manifest(repository, manifest, name))
+                if answer.status not in (200, 201, 202):
+                    raise repository.refusal(answer)
+                check_digest(answer, descriptor)
+
+            pace.patiently(repository.registry, action, attempt)
+
+    def _head(self, reference: Reference, *, or_none: bool = False) -> Descriptor | None:
+        """What a HEAD says of a manifest; None if too little, or if it is absent and `or_none`."""
+        repository = self._repository(reference)
+        answer = repository.ask(
+            self._pace(),
+            f"find {_shown(reference)}",
+            lambda: Request("HEAD", _manifest_url(repository, reference), repository.pull, _ACCEPT),
+            (200, 404),
+        )
+        if answer.status == 404 and or_none:
+            return None
+        return _described(answer, reference)
+
+    def _repository(self, reference: Reference) -> Repository:
+        key = (reference.registry, reference.repository)
+        with self._lock:
+            if key not in self._repositories:
+                authorizer = Authorizer(self._transport, self._credentials, *key)
+                host = self._hosts.setdefault(reference.registry, self._host(reference))
+                self._repositories[key] = Repository(host, reference.repository, self._transport, authorizer)
+            return self._repositories[key]
+
+    def _host(self, reference: Reference) -> Host:
+        plain = reference.registry in self._insecure
+        return Host(reference.registry, reference.api_host, plain=plain, chunk=self._chunk_size)
+
+    def _pace(self) -> Pace:
+        return Pace(self._retry, Stop())
+
+
+def _manifest_url(repository: Repository, reference: Reference) -> str:
+    return repository.url(f"manifests/{reference.digest or reference.tag}")
+
+
+def _shown(reference: Reference) -> str:
+    return str(reference).removeprefix(f"{reference.registry}/")
+
+
+def _put_manifest(repository: Repository, manifest: BytesBlob, name: str) -> Request:
+    return Request(
+        "PUT",
+        repository.url(f"manifests/{name}"),
+        repository.push,
+        {"Content-Type": manifest.media_type},
+        manifest.chunks,
+        len(manifest.content),
+    )
+
+
+def _described(answer: Answer, reference: Reference) -> Descriptor | None:
+    media_type = _bare(answer.headers.get("content-type", ""))
+    length = answer.headers.get("content-length", "")
+    if answer.status != 200 or media_type not in INDEX_TYPES | MANIFEST_TYPES or not length.isdigit():
+        return None
+    try:
+        digest = Digest.parse(answer.headers.get("docker-content-digest", ""))
+    except ValueError:
+        return None
+    if reference.digest is not None and digest != reference.digest:
+        return None
+    return Descriptor(media_type, digest, int(length))
+
+
+def _bare(content_type: str) -> str:
+    return content_type.partition(";")[0].strip()
+
+
+def _media_type(answer: Answer) -> str:
+    """What the manifest says of itself, or else its header: some registries call everything text/plain."""
+    try:
+        document = json.loads(answer.body)
+    except ValueError:
+        document = None
+    named = document.get("mediaType") if isinstance(document, dict) else None
+    return named if isinstance(named, str) else _bare(answer.headers.get("content-type", ""))

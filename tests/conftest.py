@@ -8,13 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from parts import busybox_base, isolation, services
 from parts.busybox_base import BusyboxBase
-from parts.registry_real import running_registry
+from parts.registry_real import docker_registry
 from parts.services import DockerEngine
 
 isolation.keep_shared_folders()
+# A deadline of milliseconds is about the machine's load, not about the code.
+settings.register_profile("unhurried", settings(), deadline=None)
+settings.load_profile("unhurried")
 
 _SESSION = pytest.StashKey[services.Session]()
 
@@ -31,12 +35,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The markers follow from the fixtures that a test asks for, so that none is forgotten."""
+    """Markers that follow from what a test asks for, so that none is forgotten."""
     for item in items:
         wanted = getattr(item, "fixturenames", ())
         for fixture, marker in (("docker_engine", "docker"), ("registry", "registry")):
             if fixture in wanted:
                 item.add_marker(marker)
+        if item.get_closest_marker("vllm"):
+            item.add_marker(pytest.mark.xdist_group("vllm"))  # one at a time: each wants two cores
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -77,7 +83,7 @@ def docker_engine() -> DockerEngine:
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """`host:port` of a real docker-registry that is this worker's own."""
     services.program("docker-registry")
-    with running_registry(tmp_path_factory.mktemp("registry")) as host:
+    with docker_registry(tmp_path_factory.mktemp("registry")) as host:
         yield host
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from enginebuild_cache import CHUNK, Digest, Json, chunks_of
+from enginebuild_images.errors import ImageError
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -18,7 +20,9 @@ LAYER_ZSTD = "application/vnd.oci.image.layer.v1.tar+zstd"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
+DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
 DOCKER_LAYER_GZIP = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+DOCKER_LAYER_ZSTD = "application/vnd.docker.image.rootfs.diff.tar.zstd"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,23 @@ class Descriptor:
         if self.annotations:
             value["annotations"] = dict(self.annotations)
         return value
+
+    @classmethod
+    def from_json(cls, value: Json) -> Descriptor:
+        """Read a descriptor of a manifest. Raises ValueError that says what is wrong with it."""
+        if not isinstance(value, dict):
+            raise ValueError(f"a descriptor is not an object: {value!r}")
+        media_type, digest, size = (value.get(key) for key in ("mediaType", "digest", "size"))
+        if not isinstance(media_type, str) or not isinstance(digest, str):
+            raise ValueError("a descriptor lacks mediaType or digest")
+        if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+            raise ValueError(f"a descriptor's size is {size!r}")
+        annotations = value.get("annotations") or {}
+        if not isinstance(annotations, dict):
+            raise ValueError(f"a descriptor's annotations are {annotations!r}")
+        return cls(
+            media_type, Digest.parse(digest), size, {key: str(text) for key, text in annotations.items()}
+        )
 
 
 class Blob(Protocol):
@@ -72,5 +93,33 @@ class FileBlob:
     path: Path
 
     def chunks(self) -> Iterator[bytes]:
-        with self.path.open("rb", buffering=0) as file:
-            yield from chunks_of(file)
+        """Raises ImageError if the file is gone or its bytes are not what was described."""
+        yield from verified(self.descriptor, self._read(), str(self.path))
+
+    def _read(self) -> Iterator[bytes]:
+        try:
+            with self.path.open("rb", buffering=0) as file:
+                yield from chunks_of(file)
+        except OSError as error:
+            raise ImageError(f"cannot read {self.path}: {error.strerror}") from error
+
+
+def verified(descriptor: Descriptor, chunks: Iterable[bytes], where: str) -> Iterator[bytes]:
+    """Pass bytes on and raise ImageError, naming `where`, if all together are not what was described.
+
+    The error comes with the last piece, so who writes them must not call them good before the end.
+    """
+    running, size = hashlib.sha256(), 0
+    for chunk in chunks:
+        running.update(chunk)
+        size += len(chunk)
+        yield chunk
+    if size != descriptor.size:
+        raise ImageError(f"{where} was to have {descriptor.size:,} bytes but had {size:,}", CHANGED)
+    if running.hexdigest() != descriptor.digest.hex:
+        raise ImageError(
+            f"{where} was to be {descriptor.digest} but is sha256:{running.hexdigest()}", CHANGED
+        )
+
+
+CHANGED = "the bytes changed since they were described, on the disk or on the way; make or fetch them again"

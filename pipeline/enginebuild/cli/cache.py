@@ -31,7 +31,7 @@ _SIZE_UNITS = {
 _AGE_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
-class Quantity(click.ParamType):
+class Quantity(click.ParamType[int]):
     """A whole number with a unit: `50GB`, `100Gi`, `30d`."""
 
     def __init__(self, name: str, units: dict[str, int], example: str) -> None:

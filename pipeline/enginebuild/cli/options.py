@@ -48,6 +48,21 @@ def jobs_option(function: F) -> F:
     )(function)
 
 
+def places_options(function: F) -> F:
+    """--push, --load and --output: where the image goes."""
+    for option in (
+        click.option(
+            "--output",
+            type=click.Path(path_type=Path, file_okay=False),
+            help="Write an OCI layout to this folder (dist/NAME, unless --push or --load is given).",
+        ),
+        click.option("--load", is_flag=True, help="Load into the Docker Engine."),
+        click.option("--push", is_flag=True, help="Push to image.repository."),
+    ):
+        function = option(function)
+    return function
+
+
 def default_cache_dir() -> Path:
     """`enginebuild` in the folder that the platform keeps for caches (XDG_CACHE_HOME on Linux)."""
     import platformdirs

@@ -1,0 +1,76 @@
+"""`enginebuild plan`."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from enginebuild.cli.options import (
+    cache_option,
+    json_option,
+    overrides_option,
+    places_options,
+    recipe_argument,
+)
+
+if TYPE_CHECKING:
+    from enginebuild.plan import PlannedStep
+
+
+@click.command("plan")
+@recipe_argument
+@overrides_option
+@cache_option
+@places_options
+@json_option
+def command(
+    recipe: Path,
+    overrides: tuple[str, ...],
+    cache_dir: Path | None,
+    push: bool,
+    load: bool,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """Show each step with its key, whether it is cached, and why not.
+
+    Builds nothing and writes no lock. What cannot be resolved (a base image or a revision, without a network)
+    is shown as unresolved, and all else is planned.
+    """
+    from enginebuild.check import read_checked
+    from enginebuild.cli.places import Places
+    from enginebuild.cli.tools import opened
+    from enginebuild.preview import preview
+
+    checked = read_checked(recipe, overrides)
+    places = Places.of(checked, push=push, load=load, output=output)
+    with opened(checked.folder, cache_dir, jobs=4, as_json=False) as tools:
+        shown = preview(
+            checked,
+            tools.store,
+            tools.bases,
+            lambda tags: places.publishers(tags, tools.registry),
+            tools.output,
+        )
+    if as_json:
+        click.echo(json.dumps(shown.to_json(), indent=2, ensure_ascii=False))
+        return
+    for step in shown.steps:
+        click.echo(_lines(step))
+
+
+def _lines(planned: PlannedStep) -> str:
+    key = planned.key.short if planned.key else "-" * 12
+    line = f"{planned.step.name:<10} {planned.status:<10}  {key}"
+    if planned.changed:
+        return "\n".join([line, *(f"             {_short(str(change))}" for change in planned.changed)])
+    return f"{line}  {planned.reason}".rstrip()
+
+
+def _short(text: str) -> str:
+    """Digests as people compare them; --json has them whole."""
+    return re.sub(r"sha256:([0-9a-f]{12})[0-9a-f]{52}", r"\1", text)

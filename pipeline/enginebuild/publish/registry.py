@@ -1,0 +1,48 @@
+"""Publishing into a registry: blobs first, then the manifest by digest, then the tags."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from enginebuild.errors import PublishError
+from enginebuild.events import Report
+from enginebuild_images.errors import ImageError
+from enginebuild_images.image import Image
+from enginebuild_images.reference import Reference
+
+if TYPE_CHECKING:  # its HTTP client takes longer to import than a cached run takes
+    from enginebuild_images.registry import Registry
+
+
+@dataclass(frozen=True)
+class RegistryPublisher:
+    """A repository of a registry. `registry` is made when first asked for; it reports its own progress."""
+
+    repository: Reference
+    tags: Sequence[str]
+    registry: Callable[[], Registry]
+
+    @property
+    def place(self) -> str:
+        return self.repository.name
+
+    def has(self, image: Image) -> bool:
+        try:
+            tagged = [self.repository.with_tag(tag) for tag in self.tags]
+            return all(self.registry().has(reference, image.digest) for reference in tagged)
+        except ImageError as error:
+            raise PublishError(error.message, error.hint) from error
+
+    def publish(self, image: Image, report: Report) -> None:
+        try:
+            self.registry().push(image, self.repository, self.tags)
+        except ImageError as error:
+            raise PublishError(error.message, error.hint) from error
+
+    def name(self, image: Image) -> str:
+        return f"{self.place}@{image.digest}"
+
+    def advice(self, image: Image) -> str:
+        return f"run it:  docker run --gpus all --ipc=host -p 8000:8000 {self.name(image)}"

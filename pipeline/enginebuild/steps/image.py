@@ -1,0 +1,162 @@
+"""The step `image`: which layers an image has, their digests, and the manifest that names them.
+
+No layer is written. What is kept is a small description, from which the image is made again when it is sent.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from enginebuild.bases import Bases
+from enginebuild.engines import vllm
+from enginebuild.engines.vllm.image import (
+    HEALTH_INTERVAL_SECONDS,
+    HEALTH_RETRIES,
+    HEALTH_START_SECONDS,
+    HEALTH_TIMEOUT_SECONDS,
+)
+from enginebuild.errors import RefusedError
+from enginebuild.events import Progress, Report
+from enginebuild.lock import BaseLock
+from enginebuild.step import Step
+from enginebuild_cache import Digest, File, Json, Record, Store, Tree, canonical_json
+from enginebuild_images.assemble import assemble
+from enginebuild_images.base import Base
+from enginebuild_images.blob import LAYER, Descriptor
+from enginebuild_images.description import ImageDescription
+from enginebuild_images.errors import ImageError
+from enginebuild_images.image import Image
+from enginebuild_images.layer import LAYER_FORMAT, Layer, StreamedBlob
+from enginebuild_images.policy import BUNDLE, LARGE, LAYERS, group, layer_budget
+from enginebuild_images.settings import Healthcheck, ImageSettings
+
+IMAGE_VERSION = 1
+
+DESCRIPTION = "image.json"
+_DESCRIPTOR = "descriptor.json"
+
+
+@dataclass(frozen=True)
+class Packing:
+    """What decides an image besides its inputs. `paths` says where each input stands in it."""
+
+    base: BaseLock
+    paths: Mapping[str, str]
+    port: int
+    labels: Mapping[str, str]
+    created: int = 0
+
+    def fields(self) -> dict[str, Json]:
+        return {
+            "base": str(self.base.digest) if self.base.digest else self.base.reference,
+            "platform": self.base.platform,
+            "paths": dict(self.paths),
+            "layers": {"format": LAYER_FORMAT, "large": LARGE, "bundle": BUNDLE, "most": LAYERS},
+            "environment": dict(vllm.ENVIRONMENT),
+            "healthcheck": list(vllm.healthcheck(self.port)),
+            "port": self.port,
+            "labels": dict(self.labels),
+            "created": self.created,
+        }
+
+    def settings(self, base: Base) -> ImageSettings:
+        return ImageSettings(
+            entrypoint=vllm.entrypoint(_entrypoint_of(base)),
+            env=vllm.ENVIRONMENT,
+            labels=self.labels,
+            exposed_ports=(self.port,),
+            healthcheck=_healthcheck(self.port),
+            created=self.created,
+        )
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Group the files into layers, take each layer's digest once, and put them on the base."""
+
+    packing: Packing
+    bases: Bases
+    jobs: int
+
+    def __call__(self, inputs: Mapping[str, Tree], store: Store, report: Report) -> Tree:
+        locked = self.packing.base
+        base = self.bases.open(locked.reference, locked.platform, locked.digest)
+        try:
+            layers = self._layers(inputs, base)
+            blobs = self._digested(layers, store, report)
+            description = ImageDescription.of(assemble(base, blobs, self.packing.settings(base)))
+        except ImageError as error:
+            raise RefusedError(error.message, error.hint) from error
+        content = canonical_json(description.to_json())
+        return Tree.of([File(DESCRIPTION, store.put_bytes(content), len(content))])
+
+    def _layers(self, inputs: Mapping[str, Tree], base: Base) -> tuple[Layer, ...]:
+        placed = {name: _placed(folder, inputs[name]) for name, folder in self.packing.paths.items()}
+        return group(
+            placed["fetch"],
+            budget=layer_budget(len(base.layers)),
+            volatile=placed["configure"],
+            mtime=self.packing.created,
+        )
+
+    def _digested(self, layers: tuple[Layer, ...], store: Store, report: Report) -> list[StreamedBlob]:
+        with ThreadPoolExecutor(self.jobs) as pool:
+            return list(pool.map(lambda layer: _digested(layer, store, report), layers))
+
+
+def image_step(packing: Packing, bases: Bases, jobs: int) -> Step:
+    """Keyed by its parents, the base's digest, paths, layer policy and labels; not by repository or tags."""
+    return Step("image", IMAGE_VERSION, packing.fields(), Pack(packing, bases, jobs), tuple(packing.paths))
+
+
+def image_of(tree: Tree, store: Store, locked: BaseLock, bases: Bases) -> Image:
+    """The image that a finished step describes; nothing of its layers is read until they are sent."""
+    description = ImageDescription.from_json(json.loads(store.read_bytes(tree.file(DESCRIPTION))))
+    return description.image(store.read, bases.blobs(locked.reference, locked.digest))
+
+
+def _digested(layer: Layer, store: Store, report: Report) -> StreamedBlob:
+    """The layer with its digest, which is taken once and then kept as a record of its own."""
+    document: dict[str, Json] = {"step": "layer", "fields": layer.to_json()}
+    key = Digest.of_json(document)
+    if (record := store.record(key)) is not None:
+        kept = json.loads(store.read_bytes(record.tree.file(_DESCRIPTOR)))
+        return StreamedBlob(Descriptor(LAYER, Digest.parse(kept["digest"]), kept["size"]), layer, store.read)
+    blob = StreamedBlob.of(layer, lambda file: _reported(file, store, report))
+    content = canonical_json({"digest": str(blob.descriptor.digest), "size": blob.descriptor.size})
+    tree = Tree.of([File(_DESCRIPTOR, store.put_bytes(content), len(content))])
+    store.put_record(Record(key, "layer", document, tree, {"subject": layer.summary}))
+    return StreamedBlob(blob.descriptor, layer, store.read)
+
+
+def _reported(file: File, store: Store, report: Report) -> Iterator[bytes]:
+    done = 0
+    for piece in store.read(file):
+        yield piece
+        done += len(piece)
+        if file.size >= LARGE:
+            report(Progress(f"digest {file.path}", done, file.size))
+
+
+def _placed(folder: str, tree: Tree) -> dict[str, File]:
+    return {str(PurePosixPath(folder, file.path)): file for file in tree}
+
+
+def _entrypoint_of(base: Base) -> tuple[str, ...] | None:
+    config = base.config.get("config")
+    words = config.get("Entrypoint") if isinstance(config, dict) else None
+    return tuple(map(str, words)) if isinstance(words, list) else None
+
+
+def _healthcheck(port: int) -> Healthcheck:
+    return Healthcheck(
+        vllm.healthcheck(port),
+        interval=HEALTH_INTERVAL_SECONDS,
+        timeout=HEALTH_TIMEOUT_SECONDS,
+        start_period=HEALTH_START_SECONDS,
+        retries=HEALTH_RETRIES,
+    )

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from pathlib import Path
@@ -94,6 +95,21 @@ def test_a_service_ends_with_its_session(ending: str) -> None:
     session.communicate("")
     _until(lambda: not Path(f"/proc/{service}").exists())
     _until(lambda: not folder.parent.exists())
+
+
+def test_folders_of_killed_sessions_are_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    old, young = services.Session(), services.Session()
+    for session in (old, young):
+        session._alive.close()
+    os.utime(old.folder, (0, 0))
+    running = services.Session()
+    os.utime(running.folder, (0, 0))
+    last = services.Session()
+    assert {p.name for p in tmp_path.iterdir()} == {s.folder.name for s in (young, running, last)}
+    for session in (young, running, last):
+        session.end()
+    assert list(tmp_path.iterdir()) == []
 
 
 def _until(done: object, seconds: float = 20) -> None:

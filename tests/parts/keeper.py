@@ -39,7 +39,7 @@ def _end(program: subprocess.Popen[bytes]) -> None:
 
 
 def _watch(program: subprocess.Popen[bytes], alive: Path) -> None:
-    with alive.open("a") as file:
+    with alive.open() as file:
         fcntl.flock(file, fcntl.LOCK_SH)
     _end(program)
 
@@ -57,14 +57,14 @@ def main(folder: Path, argv: list[str]) -> None:
             return  # it ended too early: its log is of use to whoever waits for it
         _unmount_below(folder)
         shutil.rmtree(folder, ignore_errors=True)
-    with contextlib.suppress(OSError), (session / "kept").open("a") as kept:
+    with contextlib.suppress(OSError), (session / "kept").open("r+") as kept:
         fcntl.flock(kept, fcntl.LOCK_EX | fcntl.LOCK_NB)
         shutil.rmtree(session, ignore_errors=True)
 
 
 def _is_locked(path: Path) -> bool:
     try:
-        with path.open("a") as file:
+        with path.open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

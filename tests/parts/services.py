@@ -41,6 +41,8 @@ PACKAGES = {
     "strace": "strace",
 }
 
+_PREFIX = "enginebuild-tests-"
+_YOUNG = 60.0  # seconds; a folder exists a moment before its lock does
 _START = 60.0  # seconds a service may take to answer
 _STOP = 60.0  # seconds all keepers may take to clean up
 
@@ -64,7 +66,8 @@ class Session:
     """A folder that services of one test session share, and the lock that says that the session is alive."""
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="enginebuild-"))
+        _sweep()
+        self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
         self._alive = (self.folder / "alive").open("a")
         fcntl.flock(self._alive, fcntl.LOCK_EX)
 
@@ -77,14 +80,28 @@ class Session:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _cleaned(self) -> bool:
-        try:
-            with (self.folder / "kept").open("a") as kept:
-                fcntl.flock(kept, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except FileNotFoundError:  # the last keeper removed the folder
-            return True
+        return not _is_held(self.folder / "kept")
+
+
+def _is_held(path: Path) -> bool:
+    """Whether some process holds the lock on a file. One that does not exist is held by nobody."""
+    try:
+        with path.open("r+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
         return True
+    except FileNotFoundError:
+        return False
+    return False
+
+
+def _sweep() -> None:
+    """Remove the folders of sessions that were killed before they had started a service."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            young = time.time() - folder.stat().st_mtime < _YOUNG
+            if not young and not _is_held(folder / "alive") and not _is_held(folder / "kept"):
+                shutil.rmtree(folder)
 
 
 @contextmanager

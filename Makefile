@@ -13,7 +13,7 @@ JOBS   ?= 2
 help: ## List these targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-11s %s\n", $$1, $$2 }'
 
-quickstart: $(READY) ## Build a tiny model's image: no GPU, no Docker; about a minute, then half a second
+quickstart: $(READY) ## Build a tiny model's image: no GPU, no Docker; half a minute, then half a second
 	@echo '$$ enginebuild run recipes/quickstart.yaml'
 	@$(BIN)/enginebuild run recipes/quickstart.yaml
 

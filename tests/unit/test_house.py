@@ -7,6 +7,7 @@ import stat
 import tomllib
 from pathlib import Path
 
+import click
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -85,6 +86,21 @@ def test_the_readme_names_every_command_and_exit_code() -> None:
     rows = re.findall(r"^\| (\d+) +\| (.+?) *\|$", readme, re.MULTILINE)
     assert {int(code) for code, _ in rows} == {int(code) for code in Exit}
     assert set(cli.list_commands(None)) == set(COMMANDS)  # type: ignore[arg-type]
+
+
+def _options(command: click.Command) -> set[str]:
+    found = {option for parameter in command.params for option in parameter.opts}
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        inner = (command.get_command(context, name) for name in command.list_commands(context))
+        found.update(*(_options(each) for each in inner if each is not None))
+    return found
+
+
+def test_every_option_that_the_readme_names_exists() -> None:
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", texts()["README.md"]))
+    assert {"--push", "--locked", "--json"} <= named
+    assert named - _options(cli) == set()
 
 
 def test_links_between_documents_lead_somewhere() -> None:

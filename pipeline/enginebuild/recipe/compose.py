@@ -7,14 +7,14 @@ Tags, merge keys, directives and second documents are refused; anchors work with
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Protocol, cast
+from typing import cast
 
 import yaml
 
 from enginebuild.recipe.node import Entry, InvalidNode, ListNode, MappingNode, Node, ScalarNode
 from enginebuild.recipe.scalar import ScalarError, read_plain
-from enginebuild.recipe.show import quoted
-from enginebuild.recipe.syntax import explain
+from enginebuild.recipe.show import bare, quoted
+from enginebuild.recipe.syntax import Mark, explain
 from enginebuild.recipe.text import Finding, Source, Span
 
 #: Lists and mappings within each other. The deepest recipe that makes sense has about six.
@@ -23,10 +23,8 @@ DEEPEST = 32
 MOST_ALIASED = 1000
 
 
-class Mark(Protocol):
-    """PyYAML's place: a character's index, from 0."""
-
-    index: int
+#: What `!!` stands for.
+_CORE_TAGS = "tag:yaml.org,2002:"
 
 
 class UnreadableError(Exception):
@@ -79,7 +77,7 @@ class Composer:
             self._refuse(more, "a second YAML document begins here", "one file holds one recipe: split it")
         return node
 
-    def _node(self, depth: int) -> tuple[Node, int]:
+    def _node(self, depth: int, key: bool = False) -> tuple[Node, int]:
         """The next value, and how many levels are within it."""
         event = self._next()
         if isinstance(event, yaml.AliasEvent):
@@ -93,9 +91,10 @@ class Composer:
         if anchor is not None:
             self._begin_anchor(anchor, event)
         self._made += 1
-        node, levels = self._content(event, depth)
+        node, levels = self._content(event, depth, key)
         if event.tag is not None:
-            message = f"a recipe has no YAML tags, this value has {quoted(event.tag)}"
+            tag = quoted(str(event.tag).replace(_CORE_TAGS, "!!"))
+            message = f"a recipe has no YAML tags, this value has {tag}"
             self._refuse(event, message, "delete the tag, or quote a text that begins with '!'")
             node = InvalidNode(node.span)
         if anchor is not None:
@@ -104,22 +103,27 @@ class Composer:
         return node, levels
 
     def _content(
-        self, event: yaml.ScalarEvent | yaml.SequenceStartEvent | yaml.MappingStartEvent, depth: int
+        self,
+        event: yaml.ScalarEvent | yaml.SequenceStartEvent | yaml.MappingStartEvent,
+        depth: int,
+        key: bool,
     ) -> tuple[Node, int]:
         if isinstance(event, yaml.ScalarEvent):
-            return self._scalar(event), 0
+            return self._scalar(event, key), 0
         if isinstance(event, yaml.SequenceStartEvent):
             return self._list(event, depth)
         return self._mapping(event, depth)
 
-    def _scalar(self, event: yaml.ScalarEvent) -> Node:
+    def _scalar(self, event: yaml.ScalarEvent, key: bool) -> Node:
         span, text = self._span(event.start_mark), str(event.value)
         if event.style is not None:
             return self._text(text, span)
         try:
             return ScalarNode(read_plain(text), text, span)
         except ScalarError as error:
-            self.findings.append(Finding(span, error.message, error.hint))
+            self.findings.append(
+                Finding(span, error.message, f'quote it: "{bare(text)}"' if key else error.hint)
+            )
             return InvalidNode(span)
 
     def _text(self, text: str, span: Span) -> Node:
@@ -143,7 +147,7 @@ class Composer:
         deepest = 0
         while not self._loader.check_event(yaml.MappingEndEvent):
             plain = self._plain_ahead()
-            key = self._key(self._node(depth + 1)[0], plain)
+            key = self._key(self._node(depth + 1, key=True)[0], plain)
             value, levels = self._node(depth + 1)
             deepest = max(deepest, levels)
             if key is not None:

@@ -4,81 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from enginebuild.errors import Problem
 from enginebuild.recipe import forms, references
 from enginebuild.recipe.containers import ARGUMENT_SCHEMA, Arguments, ListOf, TextsByKey
+from enginebuild.recipe.gpu import GpuName
 from enginebuild.recipe.kinds import (
-    INVALID,
     Choice,
     Complaint,
     Count,
-    Invalid,
-    Path,
-    Schema,
     Switch,
     Text,
     Version,
-    any_of,
-    closest,
-    dotted,
 )
-from enginebuild.recipe.node import Node, ScalarNode
+from enginebuild.recipe.quantization import Quantization
 from enginebuild.recipe.section import Field, Section, ShortOrSection
-from enginebuild.recipe.show import described
 from enginebuild.recipe.unknown import answer
-from enginebuild.recipe.words import DTYPES, PLATFORMS, QUANTIZATIONS, TENSORRT_LLM
+from enginebuild.recipe.words import DTYPES, PLATFORMS, TENSORRT_LLM
 from enginebuild_cache import Json
 
 RECIPE_VERSION = 1
 DEFAULT_TAGS = ("{key}",)
 DEFAULT_AUTH = "HF_TOKEN"
-
-
-def _quantized(method: str) -> Complaint:
-    return Complaint(
-        f"{method!r} is not built by this version of enginebuild",
-        "use a checkpoint that is already quantized (quantization: none), "
-        "or engine.args.quantization for on-load quantization",
-    )
-
-
-class Quantization(Choice):
-    """`none`; a known method is answered as one, in the words that its users look for."""
-
-    def read(self, node: Node, path: Path, problems: list[Problem]) -> Json | Invalid:
-        if isinstance(node, ScalarNode) and isinstance(node.value, str):
-            method = node.value.lower()
-            if method in QUANTIZATIONS:
-                complaint = _quantized(method)
-                problems.append(Problem(path, f"quantization {complaint.message}", complaint.hint))
-                return INVALID
-        return super().read(node, path, problems)
-
-
-class GpuName:
-    """A name of the catalogue. It is read when a recipe names a GPU, not before."""
-
-    name = "a GPU of the catalogue"
-
-    def read(self, node: Node, path: Path, problems: list[Problem]) -> Json | Invalid:
-        from enginebuild.recipe.gpu import candidates, catalogue
-
-        if not isinstance(node, ScalarNode) or not isinstance(node.value, str):
-            return Text(self.name, forms.any_text, hint="write for example H100-SXM-80GB").read(
-                node, path, problems
-            )
-        if node.value in catalogue():
-            return node.value
-        names = candidates(node.value) or [closest(node.value, tuple(catalogue()))]
-        hint = f"did you mean {any_of(names)}?" if names[0] else f"it has {', '.join(catalogue())}"
-        message = f"{dotted(path)} must be {self.name}, not {described(node)}"
-        problems.append(Problem(path, message, hint))
-        return INVALID
-
-    def schema(self) -> Schema:
-        from enginebuild.recipe.gpu import catalogue
-
-        return {"enum": list(catalogue())}
 
 
 def _anchored(pattern: str) -> str:
@@ -95,6 +40,7 @@ MODEL = Section(
                 "hf://org/name or file:./folder",
                 forms.model_source,
                 r"^(hf:(//)?[A-Za-z0-9_][A-Za-z0-9_.-]*/[A-Za-z0-9_][A-Za-z0-9_.-]*(@.+)?|file:.+)$",
+                "write for example hf://meta-llama/Llama-3.1-8B-Instruct",
             ),
             "Where the weights are: a model of the Hugging Face Hub, or a folder relative to the recipe.",
             "hf://meta-llama/Llama-3.1-8B-Instruct",
@@ -156,7 +102,7 @@ ENGINE = Section(
         Field(
             "version",
             Text(
-                "a version with three parts, in quotes where it looks like a number",
+                "a version with three parts",
                 forms.engine_version,
                 _anchored(forms.VERSION),
                 'quote it and give all three parts, such as "0.33.0"',
@@ -180,7 +126,12 @@ IMAGE = Section(
     (
         Field(
             "base",
-            Text("scratch, oci:./layout or an image reference", references.base, _anchored(references.BASE)),
+            Text(
+                "scratch, oci:./layout or an image reference",
+                references.base,
+                _anchored(references.BASE),
+                "write for example docker.io/vllm/vllm-openai:v0.33.0",
+            ),
             "What the image stands on: scratch, an OCI layout relative to the recipe, or a reference with "
             "tag or digest.",
             "docker.io/vllm/vllm-openai:v0.33.0",
@@ -188,7 +139,12 @@ IMAGE = Section(
         ),
         Field(
             "repository",
-            Text("the name of a repository", references.repository, _anchored(references.REPOSITORY)),
+            Text(
+                "the name of a repository",
+                references.repository,
+                _anchored(references.REPOSITORY),
+                "write for example registry.example.com/llm/llama-3.1-8b",
+            ),
             "Where --push sends the image, without a tag.",
             "registry.example.com/llm/llama-3.1-8b",
         ),

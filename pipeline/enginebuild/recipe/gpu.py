@@ -7,7 +7,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from pathlib import Path as FilePath
+
+from enginebuild.errors import Problem
+from enginebuild.recipe.forms import any_text
+from enginebuild.recipe.kinds import INVALID, Invalid, Path, Schema, Text, any_of, dotted
+from enginebuild.recipe.node import Node, ScalarNode
+from enginebuild.recipe.show import described
+from enginebuild_cache import Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +27,7 @@ class Gpu:
     product: str
 
 
-_FILE = Path(__file__).parent.parent / "gpus.json"
+_FILE = FilePath(__file__).parent.parent / "gpus.json"
 
 
 @cache
@@ -35,23 +42,52 @@ def catalogue() -> Mapping[str, Gpu]:
 
 def candidates(text: str) -> list[str]:
     """What a text that is no name may mean: a name spelled otherwise, a product, or a family (`H100`)."""
+    from difflib import get_close_matches
+
     wanted = _letters(text)
-    same = [gpu.name for gpu in catalogue().values() if wanted in (_letters(gpu.name), _letters(gpu.product))]
-    if same or not wanted:
-        return same
-    family = wanted.removeprefix("nvidia").removeprefix("tesla").removeprefix("geforce")
-    return [name for name in catalogue() if family and _family(name) in (family, _family_of(family))]
+    names = {_letters(name): name for name in catalogue()}
+    products = {_letters(gpu.product): gpu.name for gpu in catalogue().values()}
+    for known in (names, products):
+        if wanted in known:
+            return [known[wanted]]
+    if close := get_close_matches(wanted, names, 1, 0.75):
+        return [names[close[0]]]
+    family = next((each for each in _families() if wanted.startswith(each)), "")
+    return [name for name in catalogue() if _family(name) == family]
 
 
 def _letters(text: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", text.lower())
+    letters = re.sub(r"[^a-z0-9]", "", text.lower())
+    return re.sub(r"^(nvidia)?(tesla|geforce)?", "", letters)
 
 
 def _family(name: str) -> str:
-    return _letters(name.split("-")[0] if name[0] != "R" else name)
+    """`H100-SXM-80GB` is of the family h100; a workstation's GPU is one of its own."""
+    return _letters(name if name.startswith("RTX") else name.split("-")[0])
 
 
-def _family_of(wanted: str) -> str:
-    """`h10080gbhbm3` begins with the family `h100`; the longest that fits counts."""
-    known = sorted((_family(name) for name in catalogue()), key=len, reverse=True)
-    return next((family for family in known if wanted.startswith(family)), "")
+def _families() -> list[str]:
+    """The longest first, so that l40s is not taken for l4."""
+    return sorted({_family(name) for name in catalogue()}, key=len, reverse=True)
+
+
+class GpuName:
+    """A name of the catalogue. It is read when a recipe names a GPU, not before."""
+
+    name = "a GPU of the catalogue"
+
+    def read(self, node: Node, path: Path, problems: list[Problem]) -> Json | Invalid:
+        if not isinstance(node, ScalarNode) or not isinstance(node.value, str):
+            return Text(self.name, any_text, hint="write for example H100-SXM-80GB").read(
+                node, path, problems
+            )
+        if node.value in catalogue():
+            return node.value
+        names = candidates(node.value)
+        hint = f"did you mean {any_of(names)}?" if names else f"the catalogue has {', '.join(catalogue())}"
+        message = f"{dotted(path)} must be {self.name}, not {described(node)}"
+        problems.append(Problem(path, message, hint))
+        return INVALID
+
+    def schema(self) -> Schema:
+        return {"enum": list(catalogue())}

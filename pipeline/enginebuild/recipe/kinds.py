@@ -111,7 +111,7 @@ class Choice:
 
     def read(self, node: Node, path: Path, problems: list[Problem]) -> Json | Invalid:
         if not isinstance(node, ScalarNode) or not isinstance(node.value, str):
-            return wrong_kind(problems, path, self.name, node)
+            return wrong_kind(problems, path, self.name, node, f"write for example {self.values[0]}")
         if node.value in self.values:
             return node.value
         low = node.value.lower()

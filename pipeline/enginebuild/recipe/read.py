@@ -11,7 +11,7 @@ from enginebuild.errors import Problem, RecipeError
 from enginebuild.recipe.compose import Composer, UnreadableError
 from enginebuild.recipe.format import RECIPE
 from enginebuild.recipe.model import Recipe, from_values
-from enginebuild.recipe.node import MappingNode, locate
+from enginebuild.recipe.node import MappingNode, ScalarNode, locate
 from enginebuild.recipe.overrides import apply
 from enginebuild.recipe.render import refuse
 from enginebuild.recipe.rules import check_rules
@@ -54,7 +54,7 @@ def _root(source: Source, findings: list[Finding]) -> MappingNode:
         node = Composer(source, 0, findings).compose()
     except UnreadableError as error:
         raise refuse([*findings, error.finding]) from error
-    if node is None:
+    if node is None or (isinstance(node, ScalarNode) and node.value is None):
         raise RecipeError(f"{printable(source.name)}: the file is empty", _BEGIN)
     if not isinstance(node, MappingNode):
         problems: list[Problem] = []

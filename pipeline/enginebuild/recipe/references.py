@@ -21,6 +21,8 @@ BASE = rf"scratch|oci:.+|{REPOSITORY}(?::{TAG})?(?:@{_DIGEST})?"
 _REPOSITORY = re.compile(REPOSITORY + r"\Z")
 _REFERENCE = re.compile(rf"(?P<name>{REPOSITORY})(?::(?P<tag>{TAG}))?(?:@(?P<digest>{_DIGEST}))?\Z")
 _TAG = re.compile(TAG + r"\Z")
+#: containers/image's transports; without a check, docker-archive:x.tar would read as a name and a tag.
+_TRANSPORT = re.compile(r"(docker-archive|oci-archive|docker-daemon|containers-storage|dir):")
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 #: What a tag may hold in braces → a text of its length, where that does not depend on the recipe.
@@ -38,12 +40,11 @@ def base(text: str) -> Complaint | None:
         return None
     if text.startswith("oci:"):
         return _layout(text)
-    match = _REFERENCE.match(text)
+    match = None if _TRANSPORT.match(text) else _REFERENCE.match(text)
     if match is None:
         message = f"must be scratch, oci:./layout or an image reference, not {quoted(text)}"
-        return Complaint(
-            message, _reference_hint(text) or "write for example docker.io/vllm/vllm-openai:v0.33.0"
-        )
+        hint = _reference_hint(text) or "write for example docker.io/vllm/vllm-openai:v0.33.0"
+        return Complaint(message, f"for an OCI layout, write oci:{bare(text)}" if text[:1] in "./" else hint)
     if match["tag"] is None and match["digest"] is None:
         hint = f"write {bare(text)}:TAG or {bare(text)}@sha256:DIGEST"
         return Complaint(f"has neither a tag nor a digest: {quoted(text)}", hint)
@@ -67,12 +68,14 @@ def _layout(text: str) -> Complaint | None:
 def _reference_hint(text: str) -> str:
     scheme = re.match(r"(?:docker|https?)://(.+)", text)
     if scheme:
-        return f"write it without the scheme: {bare(scheme[1])}"
-    transport = re.match(r"(docker-archive|oci-archive|docker-daemon|containers-storage):", text)
+        # What is before the @ is a user's name and password.
+        return f"write it without the scheme: {bare(scheme[1].rpartition('@')[2])}"
+    transport = _TRANSPORT.match(text)
     if transport:
         return f"{transport[1]}: is no base of this version: copy it to an OCI layout and write oci:./layout"
-    if text.startswith((".", "/")):
-        return f"for an OCI layout, write oci:{bare(text)}"
+    login = re.match(r"[^/@]+:[^/@]+@(?!sha256:)(.+)", text)
+    if login:
+        return f"a recipe holds no passwords: use docker login and write {bare(login[1])}"
     if "@" in text and not re.search(rf"@{_DIGEST}\Z", text):
         return "a digest is sha256: and 64 digits"
     if _REFERENCE.match(text.lower()):

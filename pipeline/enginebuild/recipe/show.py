@@ -11,12 +11,17 @@ from enginebuild.recipe.node import InvalidNode, ListNode, MappingNode, Node
 VALUE_WIDTH = 60
 LINE_WIDTH = 110
 
-#: What access tokens look like: Hugging Face, OpenAI-style, GitHub, GitLab, AWS key ids.
-TOKEN = re.compile(r"\b(?:hf_|sk-|gh[pousr]_|github_pat_|glpat-)[A-Za-z0-9_-]{6,}|\bAKIA[0-9A-Z]{16}\b")
+#: Access tokens of Hugging Face, OpenAI, GitHub, GitLab and AWS; hf_overrides is an argument of vLLM.
+TOKEN = re.compile(
+    r"\b(?:hf_(?!overrides\b)[A-Za-z0-9]{8,}|sk-[A-Za-z0-9_-]{16,}|gh[pousr]_[A-Za-z0-9]{16,}"
+    r"|github_pat_\w{16,}|glpat-[\w-]{16,}|AKIA[0-9A-Z]{16}\b)"
+)
 _SECRETS = (
     TOKEN,
     # user:password@ in a URL
     re.compile(r"(?<=[ps]://)[^/\s@]+(?=@)"),
+    # the password of user:password@host without a scheme; name:tag@sha256:… is none
+    re.compile(r"(?<=[^\s/@:]:)[^\s/@:\"']+(?=@(?!sha256:)\S)"),
     # what follows a key that is named as a secret
     re.compile(r"(?i)(?:password|secret|token|api[_-]?key)[\"']?\s*[:=]\s*(\S.*)"),
 )

@@ -3,123 +3,135 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from typing import Protocol
 
 import yaml
 
 from enginebuild.recipe.text import Finding, Source, Span
 
-#: (context, problem) of PyYAML as patterns → message, hint. `{0}` is the problem's group.
-_EXPLAINED: tuple[tuple[str, str, str, str], ...] = (
-    ("", r"found character '\\t'", "a tab stands here", "YAML is indented with spaces only: replace the tab"),
-    (
-        "",
-        r"found character '(.)' that cannot start",
-        "a value cannot begin with {0}",
-        "put the value in double quotes",
-    ),
-    (
+
+class Mark(Protocol):
+    """PyYAML's place: a character's index, from 0."""
+
+    index: int
+
+
+_BRACKETS = "and quote texts that hold any of [ ] { } , :"
+_COLUMNS = "begin all keys of a mapping, and all entries of a list, in the same column"
+_NO_TAGS = "a recipe has no YAML tags"
+
+
+@dataclass(frozen=True)
+class _Row:
+    """PyYAML's context and problem as patterns, and our words.
+
+    `$` in a message stands for what the problem's group holds, `@` for the line where the construct begins.
+    PyYAML often points at the end of a construct; `at_begin` points at where it begins.
+    """
+
+    context: str
+    problem: str
+    message: str
+    hint: str = ""
+    at_begin: bool = False
+
+
+_ROWS = (
+    _Row("", r"character '\\t'", "a tab stands here", "YAML is indented with spaces only: replace the tab"),
+    _Row("", r"character '(.)' that cannot start", "a value cannot begin with $", "put it in double quotes"),
+    _Row(
         "",
         r"mapping values are not allowed",
-        "a second ':' in one line, or a key indented below a value",
-        "quote a text that holds ': ', or mend the indentation",
+        "this ':' makes no sense here",
+        "quote a text that holds ': ', or look for a colon that is missing in the line above",
     ),
-    (
+    _Row(
         "",
         r"could not find expected ':'",
-        "this line is neither 'key: value' nor a list entry",
+        "this is neither 'key: value' nor a list entry",
         "write a colon and a space after the key",
+        True,
     ),
-    (
-        "alias",
-        r"expected alphabetic",
-        "a text that begins with '*' must be quoted",
-        'write for example "*.safetensors" in double quotes',
+    _Row("alias", r"", "a text that begins with '*' must be quoted", "put it in double quotes", True),
+    _Row("anchor", r"", "a text that begins with '&' must be quoted", "put it in double quotes", True),
+    _Row(
+        "quoted scalar", r"found unexpected", "this quote is never closed", "close it in the same line", True
     ),
-    ("anchor", r"expected alphabetic", "a text that begins with '&' must be quoted", "use double quotes"),
-    ("quoted scalar", r"found unexpected end", "this quote is never closed", "close it in the same line"),
-    (
-        "quoted scalar",
-        r"found unexpected document separator",
-        "this quote is not closed before the next document",
-        "close it in the same line",
-    ),
-    (
+    _Row(
         "double-quoted",
         r"found unknown escape character '(.*)'",
-        "\\{0} is no escape of YAML",
+        "\\$ is no escape of YAML",
         "use single quotes, in which \\ has no meaning, or write \\\\",
     ),
-    ("double-quoted", r"expected escape sequence of (\d+)", "this escape needs {0} hexadecimal digits", ""),
-    (
+    _Row("double-quoted", r"sequence of (\d+)", "this escape needs $ hexadecimal digits"),
+    _Row(
         "flow sequence",
-        r"expected ',' or '\]'",
-        "the list opened with '[' is not closed before this",
-        "write ']' or a comma, and quote texts that hold any of [ ] {{ }} , :",
+        r"expected ',' or",
+        "the list opened with '[' in line @ is not closed before this",
+        f"write ']' or a comma, {_BRACKETS}",
     ),
-    (
+    _Row(
         "flow mapping",
-        r"expected ',' or '\}'",
-        "the mapping opened with '{{' is not closed before this",
-        "write '}}' or a comma, and quote texts that hold any of [ ] {{ }} , :",
+        r"expected ',' or",
+        "the mapping opened with '{' in line @ is not closed before this",
+        f"write '}}' or a comma, {_BRACKETS}",
     ),
-    (
-        "flow node",
+    _Row(
+        "node",
         r"expected the node content",
         "a value is missing before this, or a bracket is not closed",
-        "close every [ and {{, and quote texts that hold any of [ ] {{ }} , :",
+        f"close every [ and {{, {_BRACKETS}",
     ),
-    (
-        "block collection",
-        r"expected <block end>",
-        "this line is indented unlike the list above it",
-        "begin all entries of a list in the same column",
-    ),
-    (
-        "block mapping",
-        r"expected <block end>",
-        "this is indented unlike the keys above it",
-        "begin all keys of a mapping in the same column",
-    ),
-    (
+    _Row("block", r"block end>, but found '\?'", "a key is missing before this ':'", "write the key"),
+    _Row("block", r"block end>, but found ':'", "a key is missing before this ':'", "write the key"),
+    _Row("block", r"block end>", "this is indented unlike what is above it", _COLUMNS),
+    _Row(
         "",
         r"sequence entries are not allowed",
         "a list entry cannot begin here",
         "begin the list in the next line, or quote a text that begins with '- '",
     ),
-    (
-        "tag|node",
-        r"undefined tag handle|expected ' '|expected '!'|expected '>'|expected URI",
-        "a recipe has no YAML tags",
-        "quote a text that begins with '!'",
+    _Row("tag", r"", _NO_TAGS, "quote a text that begins with '!'", True),
+    _Row("node", r"undefined tag handle", _NO_TAGS, "quote a text that begins with '!'", True),
+    _Row("directive", r"", "a recipe has no YAML directives", "delete this line", True),
+    _Row(
+        "",
+        r"YAML directive|YAML document \(|tag handle",
+        "a recipe has no YAML directives",
+        "delete this line",
     ),
-    ("directive", r"", "a recipe has no YAML directives", "delete this line"),
-    (
+    _Row(
         "",
         r"expected '<document start>'",
         "the recipe has ended before this",
         "begin every top-level key in the first column",
     ),
-    (
+    _Row(
         "block scalar",
         r"",
         "after | or > only an indentation digit, + or - may follow",
         "begin the text in the next line",
     ),
 )
-#: Where PyYAML points at the end of the file, and the beginning is more useful.
-_POINT_AT_BEGIN = re.compile(r"quoted scalar\Z")
 
 
 def explain(error: yaml.MarkedYAMLError, source: Source, begin: int) -> Finding:
     """A syntax error as a finding. A complaint that is not in the table is given in PyYAML's words."""
     context, problem = error.context or "", error.problem or ""
-    mark = error.problem_mark or error.context_mark
-    if _POINT_AT_BEGIN.search(context) and "found un" in problem and error.context_mark is not None:
-        mark = error.context_mark if "escape" not in problem else mark
-    index = len(source.text) if mark is None else min(begin + mark.index, len(source.text))
-    span = Span(source, min(index, max(begin, source.last_index())))
-    for in_context, pattern, message, hint in _EXPLAINED:
-        match = re.search(pattern, problem)
-        if match and re.search(in_context, context):
-            return Finding(span, message.format(*match.groups()), hint.format())
+    for row in _ROWS:
+        match = re.search(row.problem, problem)
+        if match is None or not re.search(row.context, context):
+            continue
+        first = _span(error.context_mark, source, begin)
+        span = first if row.at_begin else _span(error.problem_mark, source, begin)
+        message = row.message.replace("@", str(first.line))
+        return Finding(span, message.replace("$", match[1]) if match.groups() else message, row.hint)
+    span = _span(error.problem_mark, source, begin)
     return Finding(span, f"not YAML: {context + ', ' if context else ''}{problem}")
+
+
+def _span(mark: Mark | None, source: Source, begin: int) -> Span:
+    """A place, but never beyond the last line that is not blank."""
+    index = len(source.text) if mark is None else begin + mark.index
+    return Span(source, max(begin, min(index, source.last_index())))

@@ -67,7 +67,8 @@ def lfs_pointer(sha256: str, size: int) -> bytes:
 class Snapshots:
     """Reads folders, remembering the digest of each file by (path, size, mtime)."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, lfs: bool = True) -> None:
+        self._lfs = lfs
         self._digests: dict[tuple[Path, int, int], str] = {}
         self._lock = threading.Lock()
 
@@ -84,7 +85,7 @@ class Snapshots:
         size = path.stat().st_size
         sha256 = self._sha256(path)
         pointer = lfs_pointer(sha256, size)
-        lfs = path.suffix in LFS_SUFFIXES or size >= LFS_SIZE
+        lfs = self._lfs and (path.suffix in LFS_SUFFIXES or size >= LFS_SIZE)
         oid = git_oid(pointer if lfs else path.read_bytes())
         return HubFile(path.relative_to(folder).as_posix(), path, size, oid, sha256, lfs, len(pointer))
 

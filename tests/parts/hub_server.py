@@ -2,7 +2,8 @@
 
 `HubServer(root)` serves each folder <root>/<org>/<name> as a model repository: the model info and tree APIs,
 refs, and resolve URLs with ETag, X-Repo-Commit, X-Linked-*, Range and If-Range. `cdn=True` answers LFS files
-with a redirect to a second server on another port, as the real Hub does. Faults are put into `.faults` and
+with a redirect to a second server on another port, as the real Hub does; `lfs=False` has all files in plain
+git, without sha256, as small mirrors do. Faults are put into `.faults` and
 are used up by the requests they fit; every request is in `.requests` with the bytes that were sent for it.
 
     python -m parts.hub_server ROOT      (in tests/) serves until it is killed and prints its endpoint
@@ -74,7 +75,7 @@ class Request:
 class HubServer:
     """A context manager: the server runs between enter and exit, on a free port of 127.0.0.1."""
 
-    def __init__(self, root: Path, *, cdn: bool = False, page_size: int = 1000) -> None:
+    def __init__(self, root: Path, *, cdn: bool = False, lfs: bool = True, page_size: int = 1000) -> None:
         self.root = root
         self.page_size = page_size
         self.cdn = cdn
@@ -88,7 +89,7 @@ class HubServer:
         #: False: the model info API leaves sizes out, as some mirrors do.
         self.sizes_in_info = True
         self.card: dict[str, dict[str, Any]] = {}
-        self._snapshots = Snapshots()
+        self._snapshots = Snapshots(lfs=lfs)
         self._branches: dict[tuple[str, str], Path] = {}
         self._commits: dict[tuple[str, str], Snapshot] = {}
         self._lock = threading.Lock()

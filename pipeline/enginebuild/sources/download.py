@@ -177,10 +177,15 @@ class Downloader:
             if expected is None and _git_oid(Path(found)) != file.git_oid:
                 raise WrongDigest(f"its git blob is not {file.git_oid}")
             return self.store.put_file(Path(found), mode="link", expected=expected)[0]
-        except (WrongDigest, OSError):
-            text = f"{found} is damaged: {file.path} of {self.origin.name} is fetched again instead"
-            self.meter.event(Note(text, "warning"))
-            return None
+        except WrongDigest:
+            reason = f"{found} is damaged"
+        except CacheError as error:
+            reason = error.message
+        except OSError as error:
+            reason = f"{found} cannot be read ({error.strerror})"
+        text = f"{reason}: {file.path} of {self.origin.name} is fetched again instead"
+        self.meter.event(Note(text, "warning"))
+        return None
 
 
 class _GitBlob:

@@ -133,7 +133,7 @@ class Hub:
     def _ask(self, call: Callable[[], T], patience: Patience, revision: str) -> T:
         for failures in range(1, patience.attempts + 1):
             try:
-                with self._failures("", revision):
+                with self._failures("", revision), self._not_json():
                     return call()
             except TransientError as error:
                 if failures == patience.attempts or error.refused:
@@ -169,7 +169,17 @@ class Hub:
                 f"not a Hugging Face repository: {self.about.source!r}",
                 "write hf://organisation/name, as in the model's URL",
             ) from error
-        except (ValueError, KeyError, TypeError, AttributeError, httpx2.InvalidURL) as error:
+
+    @contextmanager
+    def _not_json(self) -> Iterator[None]:
+        """The library takes answers apart without looking: what it raises then is the server's fault."""
+        from huggingface_hub.errors import HFValidationError
+
+        try:
+            yield
+        except HFValidationError:
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise hub_words.no_hub(self.about, "its answer is not the JSON of that request") from error
 
     def _raise_answer(self, error: Any, path: str, revision: str) -> NoReturn:

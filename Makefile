@@ -14,7 +14,7 @@ help: ## List these targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-11s %s\n", $$1, $$2 }'
 
 quickstart: $(READY) ## Build a tiny model's image: no GPU, no Docker; half a minute, then half a second
-	@echo '$$ enginebuild run recipes/quickstart.yaml'
+	@echo '$$ $(BIN)/enginebuild run recipes/quickstart.yaml'
 	@$(BIN)/enginebuild run recipes/quickstart.yaml
 
 test: $(READY) services check-static ## Everything, with real services and real vLLM: about 20 minutes, then 10

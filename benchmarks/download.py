@@ -4,8 +4,8 @@
     python benchmarks/download.py --size 512 --pairs 9
 
 Both are whole processes into empty caches, in turns. `hf download` writes and renames; enginebuild also
-digests every byte, checks it and syncs it to the disk. Exit code 1 if the median of the paired ratios is below
-0.9 or more than 150 MB of memory were needed.
+digests every byte, checks it and syncs it to the disk. Exit code 1 if the median of the paired ratios is
+below 0.9 or more than 150 MB of memory were needed.
 """
 
 from __future__ import annotations

@@ -35,8 +35,10 @@ def name(text: str) -> Complaint | None:
     if _NAME.match(text):
         return None
     message = f"must be lower-case letters, digits, '.', '_' and '-', 128 at most, not {quoted(text)}"
+    if len(text) > 128:
+        return Complaint(message, "shorten it")
     better = re.sub(r"[^a-z0-9._-]+", "-", text.lower()).strip("-._")[:128]
-    return Complaint(message, f"write {better}" if better else "write for example llama-3.1-8b")
+    return Complaint(message, f"write {bare(better)}" if better else "write for example llama-3.1-8b")
 
 
 def engine_version(text: str) -> Complaint | None:
@@ -123,7 +125,7 @@ def _no_source(text: str) -> Complaint:
     )
     if page:
         at = f"@{page[2]}" if page[2] else ""
-        return Complaint(message, f"write hf://{page[1]}{at}")
+        return Complaint(message, f"write hf://{bare(page[1] + at)}")
     scheme = re.match(r"([a-z][a-z0-9+.-]*)://", text)
     if scheme:
         fetch_first = (
@@ -133,7 +135,7 @@ def _no_source(text: str) -> Complaint:
     if text.startswith((".", "/", "~")):
         return Complaint(message, f"for a folder, write file:{bare(text)}")
     if _hub(f"hf://{text}") is None:
-        return Complaint(message, f"write hf://{text}")
+        return Complaint(message, f"write hf://{bare(text)}")
     return Complaint(message, "write for example hf://meta-llama/Llama-3.1-8B-Instruct@main")
 
 

@@ -88,9 +88,7 @@ def _bytes_of(path: Path) -> bytes:
         if stat.S_ISDIR(status.st_mode):
             raise RecipeError(f"{name}: a folder, not a recipe", "name the file in it")
         if not stat.S_ISREG(status.st_mode):
-            raise RecipeError(
-                f"{name}: not a regular file", "a recipe is read from a file, not from a pipe or device"
-            )
+            raise RecipeError(f"{name}: not a regular file", "save the recipe in a file and name that")
         if status.st_size > LARGEST:
             raise _too_large(name, status.st_size)
         with path.open("rb") as file:

@@ -90,8 +90,8 @@ def repository(text: str) -> Complaint | None:
     match = _REFERENCE.match(text)
     if match is not None:
         message = f"has a tag or a digest: {quoted(text)}"
-        tag = f' and tags: ["{match["tag"]}"]' if match["tag"] else ""
-        return Complaint(message, f"write repository: {match['name']}{tag}")
+        tag = f' and tags: ["{bare(match["tag"])}"]' if match["tag"] else ""
+        return Complaint(message, f"write repository: {bare(match['name'])}{tag}")
     message = f"must be the name of a repository, not {quoted(text)}"
     return Complaint(
         message, _reference_hint(text) or "write for example registry.example.com/llm/llama-3.1-8b"

@@ -42,7 +42,7 @@ def _block(finding: Finding) -> str:
     source = finding.span.source
     line, column = source.position(finding.span.index)
     place = source.name if source.option else f"{source.name}:{line + 1}:{column + 1}"
-    lines = [f"{printable(place)}: {finding.message}"]
+    lines = [masked(f"{printable(place)}: {finding.message}")]
     text, caret = excerpt(source.line(line), column)
     if text.strip():
         lines += [f"  {text}", f"  {caret}"]

@@ -13,7 +13,7 @@ LINE_WIDTH = 110
 
 #: Access tokens of Hugging Face, OpenAI, GitHub, GitLab and AWS; hf_overrides is an argument of vLLM.
 TOKEN = re.compile(
-    r"\b(?:hf_(?!overrides\b)[A-Za-z0-9]{8,}|sk-[A-Za-z0-9_-]{16,}|gh[pousr]_[A-Za-z0-9]{16,}"
+    r"(?:hf_(?!overrides\b)[A-Za-z0-9]{8,}|sk-[A-Za-z0-9_-]{16,}|gh[pousr]_[A-Za-z0-9]{16,}"
     r"|github_pat_\w{16,}|glpat-[\w-]{16,}|AKIA[0-9A-Z]{16}\b)"
 )
 _SECRETS = (

@@ -101,7 +101,7 @@ ENGINE_ARGUMENTS = frozenset(
     kv_cache_dtype kv_cache_memory_bytes limit_mm_per_prompt load_format lora_modules max_logprobs max_loras
     max_lora_rank max_model_len max_num_batched_tokens max_num_seqs moe_backend optimization_level
     override_generation_config performance_mode port quantization_config reasoning_parser seed
-    served_model_name shutdown_timeout speculative_config swap_space tokenizer tokenizer_mode tool_call_parser
+    served_model_name shutdown_timeout speculative_config tokenizer tokenizer_mode tool_call_parser
     trust_remote_code
     """.split()  # noqa: SIM905
 )

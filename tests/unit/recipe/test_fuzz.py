@@ -1,0 +1,124 @@
+"""Whatever the bytes: a recipe or a RecipeError whose text is whole, printable and free of secrets."""
+
+from __future__ import annotations
+
+import re
+
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from enginebuild.errors import RecipeError
+from enginebuild.recipe import Recipe, parse
+from enginebuild.recipe.compose import Composer, UnreadableError
+from enginebuild.recipe.node import MappingNode
+from enginebuild.recipe.overrides import apply
+from enginebuild.recipe.text import Finding, Source
+
+SOUND = """\
+version: 1
+name: tiny
+model:
+  source: hf://org/tiny@main
+  auth: HF_TOKEN
+  allow_patterns: ["*.safetensors"]
+dtype: auto
+gpu: L4
+engine:
+  type: vllm
+  version: 0.33.0
+  args: {max_model_len: 8192, hf_overrides: &a {x: [1, 2.5, true]}, other: *a}
+image:
+  base: docker.io/vllm/vllm-openai:v0.33.0
+  tags: ["{key}", latest]
+  labels: {a: b}
+"""
+SECRET = "hf_Zyxwvutsrqponmlkjihgfedcba"
+CHARACTERS = "\n\t :-?,[]{}#&*!|>'\"%@`~.0123456789abc\\\r\ufeff\u2028\x85\xa0é模"
+WORDS = """
+  null no 0o 1e999 << --- ... !!int %YAML version engine
+"""
+PIECES = st.sampled_from(
+    [*CHARACTERS, *WORDS.split(), "  ", "\n  ", "- ", ": ", '"\\', "\\u", "\nimage: ", SECRET]
+)
+
+bounded = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def refused_or_read(content: bytes) -> Recipe | str:
+    try:
+        return parse(content, "r.yaml")
+    except RecipeError as error:
+        refusal = error
+    shown = refusal.message + refusal.hint
+    assert refusal.message.startswith("r.yaml")
+    assert all(char.isprintable() or char in "\n\t" for char in shown)
+    assert SECRET.lower() not in shown.lower()
+    _check_places(refusal.message, content)
+    return refusal.message
+
+
+def _check_places(message: str, content: bytes) -> None:
+    """Every place that is named exists, or is the end of a line."""
+    text = content.removeprefix(b"\xef\xbb\xbf").decode(errors="replace")
+    lines = re.split(r"\r\n|\n|\r", text)
+    for match in re.finditer(r"^r\.yaml:(\d+):(\d+): ", message, re.MULTILINE):
+        assert 1 <= int(match[2]) <= len(lines[int(match[1]) - 1]) + 1
+
+
+@bounded
+@given(st.binary(max_size=400))
+def test_bytes(content: bytes) -> None:
+    refused_or_read(content)
+
+
+@bounded
+@given(st.lists(PIECES, max_size=60).map("".join))
+@example("? ")
+@example("- - - -\n")
+@example("'")
+@example("%YAML 9" + "9" * 5000 + ".1\n---\n")
+@example("a: !<tag:x,%ff> b\n")
+@example('"\\UFFFFFFFF"')
+def test_pieces_of_yaml(text: str) -> None:
+    refused_or_read(text.encode())
+
+
+@bounded
+@given(st.integers(0, len(SOUND)), st.integers(0, 30), st.lists(PIECES, max_size=6).map("".join))
+def test_sound_recipe_with_a_piece_replaced(begin: int, length: int, text: str) -> None:
+    refused_or_read((SOUND[:begin] + text + SOUND[begin + length :]).encode())
+
+
+@bounded
+@given(st.integers(0, len(SOUND.encode())), st.binary(max_size=4))
+def test_sound_recipe_with_bytes_put_in(place: int, inserted: bytes) -> None:
+    content = SOUND.encode()
+    refused_or_read(content[:place] + inserted + content[place:])
+
+
+@bounded
+@given(st.lists(PIECES | st.sampled_from(["=", "image.", "base", "args."]), max_size=20).map("".join))
+def test_overrides(text: str) -> None:
+    findings: list[Finding] = []
+    root = Composer(Source("r.yaml", SOUND)).compose()
+    assert isinstance(root, MappingNode)
+    try:
+        changed = apply(root, [text, f"image.base={text}", f"{text}=1"], findings)
+    except UnreadableError as error:
+        raise AssertionError("an override's own mistake is a finding") from error
+    assert isinstance(changed, MappingNode)
+
+
+def test_the_sound_recipe_is_sound() -> None:
+    assert isinstance(refused_or_read(SOUND.encode()), Recipe)
+
+
+def test_large_inputs_are_refused_in_bounded_time() -> None:
+    for content in (
+        "[" * 1_000_000,
+        "- " * 500_000,
+        "{a: " * 250_000,
+        "a: &a [*a," * 100_000,
+        "? " * 500_000,
+    ):
+        assert isinstance(refused_or_read(content.encode()), str)

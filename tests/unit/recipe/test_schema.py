@@ -1,0 +1,83 @@
+"""The JSON Schema: the checked-in file is the generated one, sound recipes validate, mistakes do not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+import enginebuild.recipe
+from enginebuild.recipe import json_schema, parse
+from parts.recipe_mistakes import recipes
+
+FILE = Path(enginebuild.recipe.__file__).parent / "recipe.schema.json"
+VALIDATOR = jsonschema.Draft202012Validator(json_schema())
+
+#: Mistakes of the text or of YAML, which a schema never sees.
+NOT_OF_THE_DOCUMENT = ("file-", "yaml-", "place-", "image-tags-unquoted-brace-within")
+#: Mistakes of single texts or of two fields together, which no schema can express.
+BEYOND = {
+    "image-base-archive",
+    "image-base-layout-home",
+    "image-base-layout-url",
+    "image-base-no-tag",
+    "image-base-other-vllm",
+    "image-tags-commit-of-folder",
+    "image-tags-placeholder",
+    "image-tags-too-long",
+    "model-auth-is-a-token",
+    "model-bad-revision",
+    "model-double-dash",
+    "model-file-home",
+    "model-file-host",
+    "model-revision-of-folder",
+    "model-revision-spaces",
+    "model-revision-twice",
+    # Python's re lets $ match before a final line break; ECMA's, which JSON Schema names, does not.
+    "name-line-break",
+    # 1.0 is an integer to JSON Schema.
+    "version-float",
+}
+
+
+def test_the_file_is_what_is_generated() -> None:
+    generated = json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+    assert FILE.read_text("utf-8") == generated, "write it anew: enginebuild schema > " + FILE.name
+
+
+def test_the_schema_is_one() -> None:
+    jsonschema.Draft202012Validator.check_schema(json_schema())
+
+
+def test_examples_in_the_schema_are_valid() -> None:
+    def check(schema: dict[str, Any]) -> int:
+        examples: list[Any] = schema.get("examples", [])
+        for example in examples:
+            jsonschema.Draft202012Validator({**schema, "$defs": json_schema()["$defs"]}).validate(example)
+        inner = [*schema.get("properties", {}).values(), *schema.get("anyOf", [])]
+        return len(examples) + sum(check(each) for each in inner)
+
+    assert check(json_schema()) > 20
+
+
+@pytest.mark.parametrize("recipe", sorted((Path(__file__).parents[3] / "recipes").glob("*.yaml")), ids=str)
+def test_recipes_that_ship_are_valid(recipe: Path) -> None:
+    VALIDATOR.validate(yaml.safe_load(recipe.read_text("utf-8")))
+    parse(recipe.read_bytes(), recipe.name)
+
+
+MISTAKES = [recipe for recipe in recipes() if not recipe.stem.startswith(NOT_OF_THE_DOCUMENT)]
+
+
+@pytest.mark.parametrize("recipe", MISTAKES, ids=lambda recipe: recipe.stem)
+def test_mistakes_are_invalid(recipe: Path) -> None:
+    document = yaml.safe_load(recipe.read_text("utf-8"))
+    assert VALIDATOR.is_valid(document) is (recipe.stem in BEYOND)
+
+
+def test_what_is_beyond_the_schema_is_among_the_mistakes() -> None:
+    assert {recipe.stem for recipe in MISTAKES} >= BEYOND

@@ -144,7 +144,9 @@ def _check_layers(manifest: Manifest, config: Mapping[str, Json], where: str) ->
         raise ImageError(
             f"{where} is broken: {len(manifest.layers)} layers in its manifest, {len(diff_ids)} in its config"
         )
-    history = config.get("history") or []
+    history = config.get("history")
+    if history is None:
+        return
     if not isinstance(history, list) or not all(isinstance(entry, dict) for entry in history):
         raise ImageError(f"{where} is broken: its history is not a list of objects")
     made = sum(1 for entry in history if isinstance(entry, dict) and not entry.get("empty_layer"))

@@ -76,7 +76,9 @@ class ImageDescription:
     def from_json(cls, value: Json) -> ImageDescription:
         """Read what `to_json` wrote. Raises ImageError for anything else."""
         try:
-            document = cast("Mapping[str, Json]", value)
+            if not isinstance(value, dict):
+                raise TypeError("it is not a JSON object")
+            document: Mapping[str, Json] = value
             if document["version"] != _VERSION:
                 raise ValueError(f"version {document['version']!r}; this version reads {_VERSION}")
             description = cls(

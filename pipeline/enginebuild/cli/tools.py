@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from enginebuild.bases import Bases
 from enginebuild.cli.options import default_cache_dir
 from enginebuild.cli.output import Output, make_output
-from enginebuild.events import Progress
+from enginebuild.events import Progress, Report, silent
 from enginebuild_cache import Store
 
 if TYPE_CHECKING:
@@ -30,11 +30,9 @@ class Tools:
 
 
 @contextmanager
-def opened(folder: Path, cache_dir: Path | None, *, jobs: int, as_json: bool) -> Iterator[Tools]:
-    """`folder` is what relative paths of the recipe are relative to."""
+def registries(jobs: int = 4, report: Report = silent) -> Iterator[Callable[[], Registry]]:
+    """A client of all registries, made when first asked for, with the credentials that Docker has."""
     with ExitStack() as stack:
-        output = make_output(as_json)
-        stack.callback(output.close)
 
         @cache
         def registry() -> Registry:
@@ -45,9 +43,20 @@ def opened(folder: Path, cache_dir: Path | None, *, jobs: int, as_json: bool) ->
                 Registry(
                     DockerCredentials.from_environment(),
                     jobs=jobs,
-                    report=lambda label, done, total: output(Progress(label, done, total)),
+                    report=lambda label, done, total: report(Progress(label, done, total)),
                 )
             )
 
-        store = Store.open(cache_dir or default_cache_dir())
-        yield Tools(store, Bases(folder, registry), registry, output)
+        yield registry
+
+
+@contextmanager
+def opened(folder: Path, cache_dir: Path | None, *, jobs: int, as_json: bool) -> Iterator[Tools]:
+    """`folder` is what relative paths of the recipe are relative to."""
+    output = make_output(as_json)
+    try:
+        with registries(jobs, output) as registry:
+            store = Store.open(cache_dir or default_cache_dir())
+            yield Tools(store, Bases(folder, registry), registry, output)
+    finally:
+        output.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -10,8 +10,9 @@ import docker
 import docker.errors
 import requests.exceptions
 
-from enginebuild.errors import PublishError
+from enginebuild.errors import PublishError, SourceError
 from enginebuild.events import Progress, Report
+from enginebuild_cache import Json
 from enginebuild_images.archive import archive_size, docker_archive
 from enginebuild_images.errors import ImageError
 from enginebuild_images.image import Image
@@ -58,6 +59,18 @@ class DockerPublisher:
 
     def advice(self, image: Image) -> str:
         return f"run it:  docker run --gpus all --ipc=host -p 8000:8000 {self.names[0]}"
+
+
+def inspect_loaded(name: str) -> Mapping[str, Json]:
+    """What the engine says of an image; a digest after @ is for people. Raises SourceError, PublishError."""
+    with _engine() as client:
+        try:
+            attributes: Mapping[str, Json] = client.images.get(name.partition("@")[0]).attrs
+        except docker.errors.ImageNotFound:
+            raise SourceError(
+                f"the Docker Engine has no image {name}", "see `docker image ls`, or leave out docker:"
+            ) from None
+        return attributes
 
 
 @contextmanager

@@ -1,0 +1,46 @@
+"""`enginebuild inspect`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from enginebuild.cli.options import json_option
+from enginebuild.cli.output import size
+
+if TYPE_CHECKING:
+    from enginebuild.inspect import Inspection
+
+
+@click.command("inspect")
+@click.argument("image")
+@click.option("--platform", default="linux/amd64", show_default=True, help="Which image of an index.")
+@json_option
+def command(image: str, platform: str, as_json: bool) -> None:
+    """Show what an image holds and what it was made from.
+
+    IMAGE is a registry's (registry.example.com/llm/llama:tag or @sha256:…), an OCI layout's
+    (oci:dist/llama or oci:dist/llama:tag) or a Docker Engine's (docker:llama:tag). No layer is read.
+    """
+    from enginebuild.cli.tools import registries
+    from enginebuild.inspect import inspect
+
+    with registries() as registry:
+        found = inspect(image, platform, registry)
+    if as_json:
+        click.echo(json.dumps(found.to_json(), indent=2, ensure_ascii=False))
+        return
+    click.echo("\n".join(_lines(found)))
+
+
+def _lines(found: Inspection) -> list[str]:
+    lines = [found.name, f"  digest    {found.digest}", f"  platform  {found.platform}", "  labels"]
+    lines += [f"    {name} = {value}" for name, value in sorted(found.labels.items())]
+    total = f", {size(found.size)}" if found.size else ""
+    lines.append(f"  layers    {len(found.layers)}{total}")
+    for layer in found.layers:
+        amount = f"{size(layer.size):>9}" if layer.size else ""
+        lines.append(f"    {layer.digest[:19]} {amount}  {layer.holds[:80]}".rstrip())
+    return lines

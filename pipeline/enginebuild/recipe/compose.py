@@ -19,6 +19,8 @@ from enginebuild.recipe.text import Finding, Source, Span
 
 #: Lists and mappings within each other. The deepest recipe that makes sense has about six.
 DEEPEST = 32
+#: Keys and values of a text, each use of an alias being one. Ten thousand are read in about a second.
+MOST_VALUES = 10_000
 #: Values that all aliases of a text may expand to, together.
 MOST_ALIASED = 1000
 
@@ -44,6 +46,7 @@ class Composer:
     findings: list[Finding] = field(default_factory=list)
     _anchors: dict[str, tuple[Node, int, int]] = field(default_factory=dict)
     _open: set[str] = field(default_factory=set)
+    _read: int = 0
     _made: int = 0
     _aliased: int = 0
 
@@ -80,6 +83,11 @@ class Composer:
     def _node(self, depth: int, key: bool = False) -> tuple[Node, int]:
         """The next value, and how many levels are within it."""
         event = self._next()
+        self._read += 1
+        if self._read > MOST_VALUES:
+            message = f"more than {MOST_VALUES:,} keys and values"
+            hint = "is this another file instead of the recipe?"
+            raise UnreadableError(Finding(self._span(event.start_mark), message, hint))
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event, depth)
         if not isinstance(event, yaml.ScalarEvent | yaml.SequenceStartEvent | yaml.MappingStartEvent):

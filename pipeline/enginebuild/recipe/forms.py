@@ -44,8 +44,8 @@ def name(text: str) -> Complaint | None:
 def engine_version(text: str) -> Complaint | None:
     if _VERSION.match(text):
         return None
-    bare = text.removeprefix("v")
-    hint = f"write {bare}" if _VERSION.match(bare) else 'give all three parts, such as "0.33.0"'
+    digits = text.removeprefix("v")
+    hint = f"write {digits}" if _VERSION.match(digits) else 'give all three parts, such as "0.33.0"'
     return Complaint(f"must be a version with three parts, not {quoted(text)}", hint)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from enginebuild.errors import RecipeError
+from enginebuild.recipe import parse
 from enginebuild.recipe.compose import Composer
 from enginebuild.recipe.node import MappingNode, to_json
 from enginebuild.recipe.text import Source
@@ -84,6 +86,16 @@ def test_aliases_may_expand_to_a_thousand_values() -> None:
     node = composer.compose()
     assert node is not None
     assert composer.findings == []
+
+
+def test_no_more_than_ten_thousand_keys_and_values() -> None:
+    def refusal(entries: int) -> str:
+        with pytest.raises(RecipeError) as caught:
+            parse(f"x: [{'1,' * entries}]\n".encode(), "r.yaml")
+        return caught.value.message
+
+    assert "unknown key 'x'" in refusal(9_997)
+    assert refusal(9_998).startswith("r.yaml:1:20000: more than 10,000 keys and values\n")
 
 
 def test_an_alias_stands_where_it_is_written() -> None:

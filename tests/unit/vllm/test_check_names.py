@@ -31,7 +31,7 @@ def test_supported_versions(version: str) -> None:
         ("latest", "supported versions: 0.32.0, 0.33.0"),
         ("", "supported versions: 0.32.0, 0.33.0"),
         ("0.33.1", "supported versions: 0.32.0, 0.33.0; of that minor version, 0.33.0"),
-        ("0.33", "supported versions: 0.32.0, 0.33.0"),
+        ("0.33", "write all three parts: 0.33.0"),
         ("v0.33.0", "write 0.33.0, without the v"),
     ],
 )

@@ -24,6 +24,8 @@ def check_version(version: str) -> Problem | None:
     hint = f"supported versions: {listed(VERSIONS)}"
     if version.removeprefix("v") in VERSIONS:
         hint = f"write {version.removeprefix('v')}, without the v"
+    elif f"{version}.0" in VERSIONS:
+        hint = f"write all three parts: {version}.0"
     elif near and version.rpartition(".")[0] == near.rpartition(".")[0]:
         hint = f"{hint}; of that minor version, {near}"
     return Problem(("engine", "version"), f"vLLM {version} is not a version that enginebuild knows", hint)

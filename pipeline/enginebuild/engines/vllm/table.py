@@ -9,12 +9,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
 #: Supported versions, oldest first. A test compares this with the files.
 VERSIONS = ("0.32.0", "0.33.0")
+
+_FOLDER = Path(__file__).parent / "tables"
 
 #: `readable_int` takes 8k (8000) and 8K (8192) too; `json_list` is one JSON text, not one word for each item.
 Kind = Literal[
@@ -85,7 +87,7 @@ def table(version: str) -> Table:
     """The table of a supported version. Raises KeyError for another."""
     if version not in VERSIONS:
         raise KeyError(version)
-    text = resources.files(__package__).joinpath("tables", f"{version}.json").read_text(encoding="utf-8")
+    text = (_FOLDER / f"{version}.json").read_text(encoding="utf-8")
     document: dict[str, Any] = json.loads(text)
     arguments = {name: _argument(name, entry) for name, entry in document["arguments"].items()}
     return Table(document["version"], document["source"], MappingProxyType(arguments))

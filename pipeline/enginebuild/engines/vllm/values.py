@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from enginebuild.engines.vllm.table import Argument, Kind
-from enginebuild.engines.vllm.words import closest, one_of, shown, wanted
+from enginebuild.engines.vllm.words import one_of, shown, wanted
 from enginebuild.errors import Problem
 from enginebuild_cache import Json
 
@@ -165,6 +165,5 @@ def _key_problems(argument: Argument, value: dict[str, Json], path: Path) -> Ite
         return
     for key in value:
         if key not in argument.keys:
-            near = closest(key, argument.keys)
-            hint = f"did you mean {near}?" if near else f"one of: {', '.join(argument.keys)}"
-            yield Problem((*path, key), f"{argument.name} has no key {key!r}", hint, on_key=True)
+            message = f"{argument.name} has no key {key!r}"
+            yield Problem((*path, key), message, one_of(key, argument.keys), on_key=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterable, Sequence
 
@@ -51,6 +50,8 @@ def listed(words: Iterable[str | int]) -> str:
 
 def closest(word: str, words: Iterable[str]) -> str | None:
     """The word that was probably meant: no regard to case, dashes and underscores."""
+
+    import difflib  # only a mistake needs it
 
     def plain(text: str) -> str:
         return text.lower().replace("-", "").replace("_", "")

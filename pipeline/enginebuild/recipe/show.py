@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 from enginebuild.recipe.node import InvalidNode, ListNode, MappingNode, Node
 
@@ -75,7 +76,7 @@ def described(node: Node) -> str:
 
 def excerpt(line: str, column: int) -> tuple[str, str]:
     """A line and the caret line below it. A long line is cut on both sides, around the caret."""
-    text = printable(masked(line))
+    text = _safe(line)
     before, after = text[:column], text[column:]
     if len(text) > LINE_WIDTH:
         if len(before) > LINE_WIDTH // 2:
@@ -83,6 +84,12 @@ def excerpt(line: str, column: int) -> tuple[str, str]:
         room = LINE_WIDTH - len(before)
         after = after if len(after) <= room else after[:room] + "…"
     return before + after, "".join(map(_blank, before)) + "^"
+
+
+@lru_cache(4)
+def _safe(line: str) -> str:
+    """A line as it may be shown. Many mistakes can be in one long line."""
+    return printable(masked(line))
 
 
 def _blank(char: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 _WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_PARAMETER = re.compile(rf'({_WORD})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|({_WORD}(?:[/:?=]{_WORD})*))')
+_PARAMETER = re.compile(rf'({_WORD})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|({_WORD}(?:[/:?=]+{_WORD})*))')
 _SCHEME = re.compile(rf"({_WORD})(?=\s|,|\Z)")
 _GAP = re.compile(r"[\s,]*")
 

@@ -17,6 +17,9 @@ from enginebuild_images.reference import DOCKER_HUB
 #: Answers after which another try may work.
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504, 507, 509, 520, 521, 522, 523, 524})
 
+#: Python 3.13 took RFC 9110's words for these; older ones have those of RFC 7231.
+_PHRASES = {413: "Content Too Large", 416: "Range Not Satisfiable", 422: "Unprocessable Content"}
+
 #: Codes (OCI distribution spec 1.1, error codes) after which the whole upload is begun anew.
 _LOST_UPLOAD = frozenset({"BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID", "BLOB_UNKNOWN", "DIGEST_INVALID"})
 
@@ -92,9 +95,9 @@ def refusal(answer: Answer, asker: Asker, *, sender: str = "") -> Failure:
 
 
 def status_line(status: int) -> str:
-    """`404 Not Found`."""
+    """`404 Not Found`, in the words of RFC 9110 whatever the Python."""
     try:
-        return f"{status} {HTTPStatus(status).phrase}"
+        return f"{status} {_PHRASES.get(status) or HTTPStatus(status).phrase}"
     except ValueError:
         return str(status)
 
@@ -124,7 +127,8 @@ def _entry(entry: Mapping[str, Json]) -> str:
 
 
 def _line(text: str) -> str:
-    if text.lstrip()[:1] == "<":
+    # Pages for people, and documents that broke off, say nothing in one line.
+    if text.lstrip()[:1] in ("<", "{"):
         return ""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return line if len(line) <= 300 else f"{line[:299]}…"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -23,16 +22,16 @@ from enginebuild_images.blob import (
 from enginebuild_images.credentials import Credentials
 from enginebuild_images.download import RegistryBlob
 from enginebuild_images.errors import ImageError
-from enginebuild_images.failure import Answer, Failure
+from enginebuild_images.failure import Failure
 from enginebuild_images.image import Image
 from enginebuild_images.manifest import (
     INDEX_TYPES,
     LINUX_AMD64,
-    MANIFEST_TYPES,
     Index,
     Platform,
     read_manifest,
 )
+from enginebuild_images.manifest_answer import described, media_type
 from enginebuild_images.pace import Pace, Retry, Stop
 from enginebuild_images.parallel import run_all
 from enginebuild_images.reference import Reference
@@ -55,6 +54,9 @@ SMALL = 16 << 20
 
 #: Requests without a body that are under way at once: they cost a round trip each and no bandwidth.
 _QUESTIONS = 8
+
+#: Indexes that are followed from one to the next.
+_DEEPEST = 3
 
 _ACCEPT = {"Accept": f"{MANIFEST}, {INDEX}, {DOCKER_MANIFEST}, {DOCKER_INDEX}"}
 
@@ -123,28 +125,36 @@ class Registry:
 
         A tag costs one HEAD, which Docker Hub does not count as a pull; an index one GET more.
         """
-        found = self._head(reference)
-        while found is None or found.media_type in INDEX_TYPES:
-            pinned = reference if found is None else reference.with_digest(found.digest)
-            descriptor, content = self.manifest(pinned)
-            read = read_manifest(content, str(reference), descriptor.media_type)
-            if not isinstance(read, Index):
-                return descriptor
-            found = read.choose(platform, str(reference))
-        return found
+        return self._walk(reference, platform)[-1]
 
     def base(self, reference: Reference, platform: Platform = LINUX_AMD64) -> Base:
         """The image at a name as a base; of its layers nothing is read. Raises RegistryError, ImageError."""
-        pinned = reference.with_digest(self.resolve(reference, platform).digest)
-        descriptor, content = self.manifest(pinned)
-        read = read_manifest(content, str(reference), descriptor.media_type)
+        path = self._walk(reference, platform)
+        where, pinned = str(reference), reference.with_digest(path[-1].digest)
+        _, content = self.manifest(pinned)
+        read = read_manifest(content, where, path[-1].media_type)
         if isinstance(read, Index):
-            raise ImageError(
-                f"{pinned} is an index where an image was expected", "name the image by its digest"
-            )
+            raise ImageError(f"{pinned} is an index where an image was expected", "build the base image anew")
         config = self.blob_bytes(pinned, read.config)
-        base = Base.of(content, config, partial(self.blob, pinned), str(reference), platform)
-        return base.named(str(reference), reference.digest or descriptor.digest)
+        return Base.of(content, config, partial(self.blob, pinned), where, platform).named(
+            where, path[0].digest
+        )
+
+    def _walk(self, reference: Reference, platform: Platform) -> list[Descriptor]:
+        """What the name stands for; if that is an index, what it has for the platform; and so on."""
+        path: list[Descriptor] = []
+        _, found = self._head(reference)
+        while found is None or found.media_type in INDEX_TYPES:
+            pinned = reference if found is None else reference.with_digest(found.digest)
+            descriptor, content = self.manifest(pinned)
+            path.append(descriptor)
+            read = read_manifest(content, str(reference), descriptor.media_type)
+            if not isinstance(read, Index):
+                return path
+            if len(path) > _DEEPEST:
+                raise ImageError(f"{reference} is an index of indexes of indexes", "name one by its digest")
+            found = read.choose(platform, str(reference))
+        return [*path, found]
 
     def manifest(self, reference: Reference) -> tuple[Descriptor, bytes]:
         """The manifest or index at a digest, or else at a tag; verified. Raises RegistryError."""
@@ -163,7 +173,7 @@ class Registry:
                 f"the registry gave other bytes: their digest is {actual}, expected was {expected}",
                 "the registry's copy is damaged, or a proxy before it changes what it passes on",
             ).error(reference.registry, action)
-        return Descriptor(_media_type(answer), actual, len(answer.body)), answer.body
+        return Descriptor(media_type(answer), actual, len(answer.body)), answer.body
 
     def blob(self, reference: Reference, descriptor: Descriptor) -> RegistryBlob:
         """A blob of a repository, read when it is needed; a push to the same registry mounts it instead."""
@@ -180,13 +190,13 @@ class Registry:
 
     def has(self, reference: Reference, digest: Digest) -> bool:
         """Is the manifest there, and does the reference's tag, if any, point at it? Raises RegistryError."""
-        by_digest = Reference(reference.registry, reference.repository, None, digest)
-        if self._head(by_digest, or_none=True) is None:
+        if not self._head(Reference(reference.registry, reference.repository, None, digest))[0]:
             return False
         if reference.tag is None:
             return True
-        tagged = self._head(reference.with_tag(reference.tag), or_none=True)
-        return tagged is not None and tagged.digest == digest
+        tagged = reference.with_tag(reference.tag)
+        there, found = self._head(tagged)
+        return there and (found or self.manifest(tagged)[0]).digest == digest
 
     def push(self, image: Image, reference: Reference, tags: Sequence[str] = ()) -> PushResult:
         """Bring an image into a repository, by digest, at the reference's tag and at `tags`.
@@ -227,7 +237,7 @@ class Registry:
         source: str | None = None
         origin = blob.blob if isinstance(blob, RelabelledBlob) else blob
         # Only within one registry: Docker Hub fails on a source of another (go-containerregistry #1741).
-        if isinstance(origin, RegistryBlob) and origin.repository.host is repository.host:
+        if isinstance(origin, RegistryBlob) and origin.repository.registry == repository.registry:
             source = origin.repository.name
         return Upload(repository, blob, pace, self._report, source)
 
@@ -252,8 +262,8 @@ class Registry:
 
             pace.patiently(repository.registry, action, attempt)
 
-    def _head(self, reference: Reference, *, or_none: bool = False) -> Descriptor | None:
-        """What a HEAD says of a manifest; None if too little, or if it is absent and `or_none`."""
+    def _head(self, reference: Reference) -> tuple[bool, Descriptor | None]:
+        """Is a manifest there, and what a HEAD says of it; None if that is too little."""
         repository = self._repository(reference)
         answer = repository.ask(
             self._pace(),
@@ -261,9 +271,7 @@ class Registry:
             lambda: Request("HEAD", _manifest_url(repository, reference), repository.pull, _ACCEPT),
             (200, 404),
         )
-        if answer.status == 404 and or_none:
-            return None
-        return _described(answer, reference)
+        return answer.status == 200, described(answer, reference)
 
     def _repository(self, reference: Reference) -> Repository:
         key = (reference.registry, reference.repository)
@@ -299,31 +307,3 @@ def _put_manifest(repository: Repository, manifest: BytesBlob, name: str) -> Req
         manifest.chunks,
         len(manifest.content),
     )
-
-
-def _described(answer: Answer, reference: Reference) -> Descriptor | None:
-    media_type = _bare(answer.headers.get("content-type", ""))
-    length = answer.headers.get("content-length", "")
-    if answer.status != 200 or media_type not in INDEX_TYPES | MANIFEST_TYPES or not length.isdigit():
-        return None
-    try:
-        digest = Digest.parse(answer.headers.get("docker-content-digest", ""))
-    except ValueError:
-        return None
-    if reference.digest is not None and digest != reference.digest:
-        return None
-    return Descriptor(media_type, digest, int(length))
-
-
-def _bare(content_type: str) -> str:
-    return content_type.partition(";")[0].strip()
-
-
-def _media_type(answer: Answer) -> str:
-    """What the manifest says of itself, or else its header: some registries call everything text/plain."""
-    try:
-        document = json.loads(answer.body)
-    except ValueError:
-        document = None
-    named = document.get("mediaType") if isinstance(document, dict) else None
-    return named if isinstance(named, str) else _bare(answer.headers.get("content-type", ""))

@@ -53,12 +53,19 @@ class Exchange:
             yield from self._response.iter_bytes()
 
     def answer(self) -> Answer:
-        """The whole answer with its body. Raises Failure for a body above ANSWER_LIMIT."""
+        """The whole answer with its body. Raises Failure for a body above ANSWER_LIMIT, or a broken one.
+
+        A refusal counts even if its words are lost: a registry that refuses a body in the middle hangs up.
+        """
         body = bytearray()
-        for piece in self.pieces():
-            body += piece
-            if len(body) > ANSWER_LIMIT:
-                raise Failure(f"the answer has more than {ANSWER_LIMIT >> 20} MiB")
+        try:
+            for piece in self.pieces():
+                body += piece
+                if len(body) > ANSWER_LIMIT:
+                    raise Failure(f"the answer has more than {ANSWER_LIMIT >> 20} MiB")
+        except Failure:
+            if self.status < 400:
+                raise
         return Answer(self.status, self.headers, bytes(body), self.url)
 
 

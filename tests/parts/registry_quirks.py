@@ -116,6 +116,7 @@ class QuirkRegistry:
         self.storage = ""
         self._faults: list[Fault] = []
         self._uploads: dict[str, _Upload] = {}
+        self._begun = 0
         self._tokens: dict[str, tuple[frozenset[str], float]] = {}
         self._lock = threading.RLock()
 
@@ -307,7 +308,8 @@ class QuirkRegistry:
             if content is not None:
                 self.blobs[name, query["mount"]] = content
                 return _Reply(201, {"Location": f"/v2/{name}/blobs/{query['mount']}"})
-        upload_id = f"upload-{len(self._uploads) + 1}"
+        self._begun += 1
+        upload_id = f"upload-{self._begun}"
         self._uploads[upload_id] = _Upload(name)
         return self._continue(name, upload_id, self._uploads[upload_id])
 
@@ -373,6 +375,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Conversation(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = 1 << 16  # an answer in one piece: of two, the second may be lost when the connection is cut
     server: _Server
 
     def log_message(self, format: str, *args: object) -> None:

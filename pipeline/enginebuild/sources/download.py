@@ -17,12 +17,9 @@ from typing import TypeVar
 from enginebuild.errors import SourceError
 from enginebuild.events import Note, Waiting
 from enginebuild.sources import hub_words
-from enginebuild.sources.origin import PATIENCE, Body, Origin, Patience, RemoteFile, TransientError
+from enginebuild.sources.origin import JOBS, PATIENCE, Body, Origin, Patience, RemoteFile, TransientError
 from enginebuild.sources.progress import Meter
 from enginebuild_cache import CacheError, Digest, File, Store, WrongDigest
-
-#: As huggingface_hub's snapshot_download; more connections do not help it either.
-JOBS = 8
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -11,13 +11,13 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from enginebuild.errors import SourceError
 from enginebuild.events import Report
 from enginebuild.sources.checkpoint import check
+from enginebuild.sources.heads import read_first
 from enginebuild.sources.model import ModelRequest, ResolvedModel, local_folder
 from enginebuild.sources.progress import Meter
 from enginebuild.sources.selection import select, skipped_pickles
@@ -65,6 +65,8 @@ def resolve(request: ModelRequest, store: Store, report: Report) -> ResolvedMode
 
     Raises SourceError, CacheError.
     """
+    from concurrent.futures import ThreadPoolExecutor
+
     folder = _open(request)
     paths = list(_walk(folder.root, request.source))
     chosen = {path: folder.real(path) for path in select(paths, request)}
@@ -99,12 +101,6 @@ def fetch(request: ModelRequest, files: Sequence[File], store: Store, meter: Met
                 "lock the recipe again with `enginebuild lock`, or put the former file back",
             ) from error
         meter.moved(file.path, file.size, file.size, file.size)
-
-
-def read_first(path: Path, count: int) -> bytes:
-    """At most `count` bytes from a file's beginning. Raises OSError."""
-    with path.open("rb", buffering=0) as opened:
-        return opened.read(count)
 
 
 def _open(request: ModelRequest) -> _Folder:

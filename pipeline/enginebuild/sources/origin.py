@@ -73,6 +73,9 @@ class Patience:
         return float(min(self.base * 2 ** (failures - 1), self.cap))
 
 
+#: Files fetched at once, as huggingface_hub's snapshot_download does.
+JOBS = 8
+
 #: What users get.
 PATIENCE = Patience()
 

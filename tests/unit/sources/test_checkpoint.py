@@ -10,7 +10,7 @@ import pytest
 
 from enginebuild.errors import SourceError
 from enginebuild.sources.checkpoint import HINT_BROKEN, check
-from enginebuild.sources.folder import read_first
+from enginebuild.sources.heads import read_first
 from enginebuild_cache import Digest, File, Tree
 from parts.hub_models import safetensors_bytes, write_index, write_model
 

@@ -1,0 +1,68 @@
+"""A model in a repository of the Hub: pinned by its listing, brought in by the downloader."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from enginebuild.events import Report
+from enginebuild.sources.checkpoint import check
+from enginebuild.sources.download import Downloader
+from enginebuild.sources.heads import stored_heads
+from enginebuild.sources.hub import Hub
+from enginebuild.sources.model import ModelRequest, ResolvedModel
+from enginebuild.sources.origin import Patience, RemoteFile
+from enginebuild.sources.progress import Meter
+from enginebuild.sources.selection import select, skipped_pickles
+from enginebuild_cache import Digest, File, Store, Tree
+
+#: The label of the progress of the small files that are needed to pin a model.
+LISTING = "model listing"
+
+
+def resolve(
+    request: ModelRequest, repository: str, store: Store, report: Report, patience: Patience
+) -> ResolvedModel:
+    """Pin commit and files; those without a listed sha256 are in the store afterwards.
+
+    Raises SourceError, CacheError.
+    """
+    hub = Hub(request, repository)
+    revision = request.revision or "main"
+    listing = hub.listing(revision, patience)
+    hub.commit = listing.commit
+    listed = {file.path: file for file in listing.files}
+    chosen = [listed[path] for path in select(listed, request)]
+    unlisted = [file for file in chosen if file.sha256 is None]
+    meter = Meter(report, LISTING, sum(file.size for file in unlisted))
+    fetched = Downloader(hub, store, meter, patience).fetch_unlisted(unlisted)
+    tree = Tree.of([*fetched, *_pinned(chosen)])
+    pickles = [] if request.allow_pickle else skipped_pickles(listed)
+    check(request.source, tree, stored_heads(store), pickles)
+    return ResolvedModel(request.source, revision, listing.commit, tree, listing.licence)
+
+
+def fetch(
+    request: ModelRequest,
+    repository: str,
+    commit: str | None,
+    missing: Sequence[File],
+    store: Store,
+    meter: Meter,
+    jobs: int,
+    patience: Patience,
+) -> None:
+    """Bring files in. Raises SourceError, CacheError."""
+    hub = Hub(request, repository, commit)
+    if hub.forbidden_by:
+        absent = [file.path for file in missing if hub.cached(_remote(file)) is None]
+        if absent:
+            raise hub.offline(absent)
+    Downloader(hub, store, meter, patience, jobs).fetch(missing)
+
+
+def _pinned(files: Collection[RemoteFile]) -> list[File]:
+    return [File(file.path, Digest(file.sha256), file.size) for file in files if file.sha256 is not None]
+
+
+def _remote(file: File) -> RemoteFile:
+    return RemoteFile(file.path, file.size, "", file.digest.hex)

@@ -1,0 +1,70 @@
+"""The generated parts of docs/recipe.md: one table per section of the recipe format, and the GPUs.
+
+After a change of the format, write the page anew and read the difference before committing it:
+
+    .venv/bin/python tests/parts/recipe_reference.py
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from enginebuild.recipe import catalogue
+from enginebuild.recipe.format import ENGINE, IMAGE, MODEL, RECIPE
+from enginebuild.recipe.section import Field, Section
+
+PAGE = Path(__file__).parents[2] / "docs" / "recipe.md"
+_PART = re.compile(r"(<!-- generated: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def page_as_generated(page: str) -> str:
+    """The page with its generated parts as they should be."""
+    return _PART.sub(lambda match: f"{match[1]}{_PARTS[match[2]]()}{match[3]}", page)
+
+
+def parts_of(page: str) -> set[str]:
+    return {match[2] for match in _PART.finditer(page)}
+
+
+def _fields(section: Section) -> str:
+    rows = ["| key | value | default | what it is |", "|---|---|---|---|"]
+    rows += [
+        f"| `{field.name}` | {_name(field)} | {_default(field)} | {field.text.replace('|', chr(92) + '|')} |"
+        for field in section.fields
+    ]
+    return "\n".join(rows) + "\n"
+
+
+def _name(field: Field) -> str:
+    if field.kind in (ENGINE, IMAGE):
+        return f"[mapping](#{field.name})"
+    return field.kind.name
+
+
+def _default(field: Field) -> str:
+    if field.required:
+        return "**required**"
+    return "" if field.default in (None, {}) else f"`{json.dumps(field.default)}`"
+
+
+def _gpus() -> str:
+    rows = ["| name | compute capability | memory, GB | nvidia-smi's name |", "|---|---|---|---|"]
+    rows += [
+        f"| `{gpu.name}` | {gpu.compute_capability} | {gpu.memory_gb} | {gpu.product} |"
+        for gpu in catalogue().values()
+    ]
+    return "\n".join(rows) + "\n"
+
+
+_PARTS = {
+    "recipe": lambda: _fields(RECIPE),
+    "model": lambda: _fields(MODEL),
+    "engine": lambda: _fields(ENGINE),
+    "image": lambda: _fields(IMAGE),
+    "gpus": _gpus,
+}
+
+if __name__ == "__main__":
+    PAGE.write_text(page_as_generated(PAGE.read_text("utf-8")), "utf-8")

@@ -58,7 +58,7 @@ class DockerPublisher:
         return f"docker:{self.names[0]}@{image.digest}"
 
     def advice(self, image: Image) -> str:
-        return f"run it:  docker run --gpus all --ipc=host -p 8000:8000 {self.names[0]}"
+        return f"run it:  docker run --rm -p 8000:8000 --ipc=host [--gpus all] {self.names[0]}"
 
 
 def inspect_loaded(name: str) -> Mapping[str, Json]:

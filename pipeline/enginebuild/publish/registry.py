@@ -45,4 +45,4 @@ class RegistryPublisher:
         return f"{self.place}@{image.digest}"
 
     def advice(self, image: Image) -> str:
-        return f"run it:  docker run --gpus all --ipc=host -p 8000:8000 {self.name(image)}"
+        return f"run it:  docker run --rm -p 8000:8000 --ipc=host [--gpus all] {self.name(image)}"

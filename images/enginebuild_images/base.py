@@ -13,32 +13,7 @@ from enginebuild_cache import Digest, Json
 from enginebuild_images.blob import Blob, Descriptor
 from enginebuild_images.errors import ImageError
 from enginebuild_images.image import Image
-from enginebuild_images.manifest import (
-    INDEX_TYPES,
-    LINUX_AMD64,
-    MANIFEST_TYPES,
-    Index,
-    Manifest,
-    Platform,
-    config_of,
-    read_config,
-    read_manifest,
-)
-
-__all__ = [
-    "INDEX_TYPES",
-    "LINUX_AMD64",
-    "MANIFEST_TYPES",
-    "Base",
-    "Index",
-    "Manifest",
-    "Platform",
-    "RelabelledBlob",
-    "config_of",
-    "read_config",
-    "read_manifest",
-    "scratch",
-]
+from enginebuild_images.manifest import LINUX_AMD64, Index, Manifest, Platform, read_config, read_manifest
 
 
 @dataclass(frozen=True)

@@ -107,14 +107,6 @@ def read_manifest(content: bytes, where: str, media_type: str | None = None) -> 
     raise ImageError(f"{where} is not an image but {kind}", "name an OCI or Docker image")
 
 
-def config_of(manifest: bytes, where: str) -> Descriptor:
-    """The config that an image's manifest names. Raises ImageError."""
-    read = read_manifest(manifest, where)
-    if isinstance(read, Index):
-        raise ImageError(f"{where} is an index where an image was expected", "name the image by its digest")
-    return read.config
-
-
 def read_config(content: bytes, where: str) -> dict[str, Json]:
     """Read an image's config. Raises ImageError that names `where`."""
     return _object(content, where, "config")

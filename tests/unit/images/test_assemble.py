@@ -10,11 +10,12 @@ import pytest
 
 from enginebuild_cache import Digest, Json
 from enginebuild_images.assemble import assemble
-from enginebuild_images.base import LINUX_AMD64, Base, scratch
+from enginebuild_images.base import Base, scratch
 from enginebuild_images.blob import LAYER_GZIP, BytesBlob, Descriptor
 from enginebuild_images.errors import ImageError
 from enginebuild_images.image import Image
 from enginebuild_images.layer import StreamedBlob
+from enginebuild_images.manifest import LINUX_AMD64
 from enginebuild_images.settings import Healthcheck, ImageSettings
 from parts.image_files import Contents, small_image
 

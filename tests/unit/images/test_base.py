@@ -11,7 +11,7 @@ from enginebuild_images import blob as media
 from enginebuild_images.base import Base, RelabelledBlob, scratch
 from enginebuild_images.blob import Blob, BytesBlob, Descriptor
 from enginebuild_images.errors import ImageError
-from enginebuild_images.manifest import Index, Manifest, Platform, config_of, read_config, read_manifest
+from enginebuild_images.manifest import Index, Manifest, Platform, read_config, read_manifest
 from parts.image_files import small_image
 
 HERE = "a.b/base:1"
@@ -97,7 +97,6 @@ def test_docker_schema_2_is_an_image() -> None:
     read = read_manifest(canonical_json(document), HERE)
     assert isinstance(read, Manifest)
     assert (read.media_type, read.config.digest) == (media.DOCKER_MANIFEST, Digest.of(b"{}"))
-    assert config_of(canonical_json(document), HERE) == read.config
 
 
 def test_a_document_that_does_not_say_what_it_is_is_told_by_the_registry_or_its_form() -> None:
@@ -246,7 +245,6 @@ def test_an_index_is_no_base() -> None:
     index: dict[str, Json] = {"schemaVersion": 2, "mediaType": media.INDEX, "manifests": []}
     error = ("a.b/base:1 is an index where an image was expected", "name the image by its digest")
     assert _error(lambda: _base(index, _config(0))) == error
-    assert _error(lambda: config_of(canonical_json(index), HERE)) == error
 
 
 def test_an_image_can_be_a_base() -> None:

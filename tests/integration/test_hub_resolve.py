@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -224,6 +225,39 @@ def test_something_else_than_a_hub(hub: HubServer, store: Store, body: bytes) ->
     assert refusal(store) == (
         f"{hub.endpoint} does not answer as a Hugging Face Hub does: "
         "its answer is not the JSON of that request\n"
+        "check HF_ENDPOINT, and whether a proxy wants you to log in"
+    )
+
+
+COMMIT = "0" * 40
+GOOD = {"rfilename": "config.json", "size": 1, "blobId": "x"}
+
+
+@pytest.mark.parametrize(
+    ("commit", "files", "reason"),
+    [
+        (
+            COMMIT,
+            [{**GOOD, "rfilename": "../../etc/passwd"}],
+            "not a plain relative path: '../../etc/passwd'",
+        ),
+        (COMMIT, [{**GOOD, "rfilename": "/etc/passwd"}], "not a plain relative path: '/etc/passwd'"),
+        (
+            COMMIT,
+            [{**GOOD, "lfs": {"sha256": "A" * 64, "size": 1, "pointerSize": 1}}],
+            f"not a sha256 in lower-case hex: {'A' * 64!r}",
+        ),
+        (COMMIT, [GOOD, GOOD], "a tree names these paths twice: config.json"),
+        ("main", [GOOD], "'main' is no commit"),
+    ],
+)
+def test_a_listing_that_no_hub_makes(
+    hub: HubServer, store: Store, commit: str, files: list[object], reason: str
+) -> None:
+    body = json.dumps({"id": "org/name", "sha": commit, "siblings": files}).encode()
+    hub.faults.append(Fault("body", "/api/*", times=None, body=body))
+    assert refusal(store) == (
+        f"{hub.endpoint} does not answer as a Hugging Face Hub does: {reason}\n"
         "check HF_ENDPOINT, and whether a proxy wants you to log in"
     )
 

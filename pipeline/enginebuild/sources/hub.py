@@ -8,6 +8,7 @@ process that died (huggingface_hub #4306). The environment is read at each call,
 from __future__ import annotations
 
 import os
+import re
 import socket
 import ssl
 import time
@@ -21,6 +22,7 @@ from enginebuild.sources.hub_cache import cached_copy
 from enginebuild.sources.hub_words import About
 from enginebuild.sources.model import ModelRequest
 from enginebuild.sources.origin import Body, Listing, Patience, RemoteFile, TransientError
+from enginebuild_cache import Digest, File, Tree
 
 if TYPE_CHECKING:
     from httpx2 import Response
@@ -31,6 +33,8 @@ DEFAULT_ENDPOINT = "https://huggingface.co"
 #: Above this many files the Hub's info may not name all (huggingface_hub, VERY_LARGE_REPO_THRESHOLD).
 _INFO_LIMIT = 50_000
 _TRUE = {"1", "ON", "YES", "TRUE"}
+_COMMIT = re.compile(r"[0-9a-f]{40}\Z")
+_NO_DIGEST = "0" * 64
 _TRY_AGAIN = frozenset({408, 429, 500, 502, 503, 504})
 T = TypeVar("T")
 
@@ -79,6 +83,7 @@ class Hub:
             files = [_from_entry(entry) for entry in entries]
         if info.sha is None:
             raise hub_words.no_hub(self.about, "it names no commit")
+        self._check(info.sha, files)
         return Listing(info.sha, tuple(files), _licence(info))
 
     @contextmanager
@@ -105,6 +110,15 @@ class Hub:
     def cached(self, file: RemoteFile) -> str | None:
         blob = cached_copy(self.repository, self.commit, file)
         return None if blob is None else str(blob)
+
+    def _check(self, commit: str, files: list[RemoteFile]) -> None:
+        """Refuse what no Hub lists, before a path or a digest of it is used."""
+        if not _COMMIT.match(commit):
+            raise hub_words.no_hub(self.about, f"{commit!r} is no commit")
+        try:
+            Tree.of(File(file.path, Digest(file.sha256 or _NO_DIGEST), file.size) for file in files)
+        except (ValueError, TypeError) as error:
+            raise hub_words.no_hub(self.about, str(error)) from error
 
     def _info(self, revision: str) -> ModelInfo:
         from huggingface_hub import HfApi

@@ -6,11 +6,12 @@ Nothing but the standard library and PyYAML is imported, for a cached run must f
 from enginebuild.recipe.format import json_schema
 from enginebuild.recipe.gpu import Gpu, catalogue
 from enginebuild.recipe.model import Engine, ImageTarget, Model, Recipe
-from enginebuild.recipe.read import parse, read
+from enginebuild.recipe.read import EngineCheck, parse, read
 from enginebuild.recipe.render import render_problems
 
 __all__ = [
     "Engine",
+    "EngineCheck",
     "Gpu",
     "ImageTarget",
     "Model",

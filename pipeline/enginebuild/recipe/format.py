@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from enginebuild.recipe import forms, references
@@ -150,7 +151,7 @@ IMAGE = Section(
         ),
         Field(
             "tags",
-            ListOf(Text("a text", references.tag), "{key}"),
+            ListOf(Text("a text", references.tag, _anchored(references.TAG_PATTERN)), "{key}"),
             "Tags of the image. {key} and {commit} become 12 digits, {name} and {version} the recipe's name "
             "and the engine's version.",
             ["fp8-{key}", "latest"],
@@ -158,7 +159,10 @@ IMAGE = Section(
         ),
         Field(
             "labels",
-            TextsByKey(Text("a text", forms.label_key), Text("a text", forms.any_text)),
+            TextsByKey(
+                Text("a text", forms.label_key, rf"^(?!{re.escape(forms.OWN_LABELS)})(?:{forms.LABEL_KEY})$"),
+                Text("a text", forms.any_text),
+            ),
             "Labels of the image beside those that enginebuild sets.",
             {"org.opencontainers.image.vendor": "Example"},
             {},

@@ -18,7 +18,10 @@ _REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/+-]{0,254}\Z")
 _REPOSITORY_ID = re.compile(
     r"[A-Za-z0-9_](?:[\w.-]*[A-Za-z0-9_])?/[A-Za-z0-9_](?:[\w.-]*[A-Za-z0-9_])?\Z", re.ASCII
 )
-_LABEL_KEY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/-]*[A-Za-z0-9])?\Z")
+#: `inspect` reads these, so nobody else writes them.
+OWN_LABELS = "enginebuild."
+LABEL_KEY = r"[A-Za-z0-9](?:[A-Za-z0-9._/-]*[A-Za-z0-9])?"
+_LABEL_KEY = re.compile(LABEL_KEY + r"\Z")
 
 _HAS_TOKEN = Complaint(
     "holds an access token; a recipe never does",
@@ -140,6 +143,8 @@ def _no_source(text: str) -> Complaint:
 
 
 def label_key(text: str) -> Complaint | None:
+    if text.startswith(OWN_LABELS):
+        return Complaint("is set by enginebuild itself", "write for example com.example.team")
     if _LABEL_KEY.match(text):
         return None
     message = "must be letters, digits, '.', '_', '/' and '-'"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from enginebuild.errors import Problem, RecipeError
@@ -17,6 +17,7 @@ from enginebuild.recipe.render import refuse
 from enginebuild.recipe.rules import check_rules
 from enginebuild.recipe.show import printable
 from enginebuild.recipe.text import Finding, Source, Span
+from enginebuild_cache import Json
 
 #: Bytes. A recipe has one or two thousand; a larger file is something else.
 LARGEST = 1 << 20
@@ -24,17 +25,30 @@ LARGEST = 1 << 20
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
-def read(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe in a file, changed by `--set` texts (`image.base=scratch`). Raises RecipeError."""
-    return _recipe(_bytes_of(path), str(path), path, overrides)
+#: Says what is wrong with an engine's arguments, given its version.
+EngineCheck = Callable[[str, Mapping[str, Json]], Sequence[Problem]]
+
+
+def _nothing_wrong(_version: str, _args: Mapping[str, Json]) -> Sequence[Problem]:
+    return ()
+
+
+def read(path: Path, overrides: Sequence[str] = (), check_engine: EngineCheck = _nothing_wrong) -> Recipe:
+    """The recipe in a file, changed by `--set` texts (`image.base=scratch`). Raises RecipeError.
+
+    What `check_engine` finds is shown together with the recipe's own mistakes.
+    """
+    return _recipe(_bytes_of(path), str(path), path, overrides, check_engine)
 
 
 def parse(text: bytes, name: str) -> Recipe:
     """The recipe in a text that messages call `name`; relative paths are as from the working folder."""
-    return _recipe(text, name, None, ())
+    return _recipe(text, name, None, (), _nothing_wrong)
 
 
-def _recipe(content: bytes, name: str, path: Path | None, overrides: Sequence[str]) -> Recipe:
+def _recipe(
+    content: bytes, name: str, path: Path | None, overrides: Sequence[str], check_engine: EngineCheck
+) -> Recipe:
     source = _decode(content, name)
     findings: list[Finding] = []
     root = apply(_root(source, findings), overrides, findings)
@@ -43,10 +57,21 @@ def _recipe(content: bytes, name: str, path: Path | None, overrides: Sequence[st
     if not isinstance(values, dict):
         raise TypeError("a mapping node reads as a mapping")
     problems.extend(check_rules(values, root))
+    problems.extend(_engine_problems(values.get("engine"), check_engine))
     findings.extend(locate(root, problem) for problem in problems)
     if findings:
         raise refuse(findings)
     return from_values(values, path, root)
+
+
+def _engine_problems(engine: Json, check_engine: EngineCheck) -> Sequence[Problem]:
+    """Arguments can be checked where the engine is known and its section is sound so far."""
+    if not isinstance(engine, dict):
+        return ()
+    version, args = engine.get("version"), engine.get("args")
+    if "type" not in engine or not isinstance(version, str) or not isinstance(args, dict):
+        return ()
+    return check_engine(version, args)
 
 
 def _root(source: Source, findings: list[Finding]) -> MappingNode:

@@ -33,6 +33,10 @@ PLACEHOLDERS: Mapping[str, str] = {
     "version": "",
 }
 
+_FILLED = r"\{(?:" + "|".join(PLACEHOLDERS) + r")\}"
+#: A tag with placeholders, for the schema.
+TAG_PATTERN = rf"(?:[A-Za-z0-9_]|{_FILLED})(?:[A-Za-z0-9._-]|{_FILLED})*"
+
 
 def base(text: str) -> Complaint | None:
     """`scratch`, `oci:./layout[:tag]`, or a registry reference with a tag or a digest."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from enginebuild.errors import RecipeError
+from enginebuild.errors import Problem, RecipeError
 from enginebuild.recipe import Engine, ImageTarget, Model, Recipe, parse, read
-from enginebuild_cache import Digest
+from enginebuild_cache import Digest, Json
 
 SMALLEST = b"""\
 version: 1
@@ -152,6 +153,36 @@ model:
     source: hf:org/tiny
 """
     assert parse(spelled, "a.yaml") == parse(SMALLEST, "b.yaml")
+
+
+def test_mistakes_of_engine_arguments_are_shown_with_the_others(tmp_path: Path) -> None:
+    def check(version: str, args: Mapping[str, Json]) -> list[Problem]:
+        assert version == "0.33.0"
+        return [Problem(("engine", "args", name), f"no argument {name}", on_key=True) for name in args]
+
+    file = tmp_path / "r.yaml"
+    file.write_bytes(SMALLEST.replace(b"0.33.0", b"0.33.0, args: {sed: 1}") + b"tp: 2\n")
+    with pytest.raises(RecipeError) as caught:
+        read(file, (), check)
+    assert caught.value.message == (
+        f"{file}:4:46: no argument sed\n"
+        "  engine: {type: vllm, version: 0.33.0, args: {sed: 1}}\n"
+        "                                               ^\n\n"
+        f"{file}:6:1: unknown key 'tp'\n  tp: 2\n  ^\n  hint: write tensor_parallel_size\n\n2 mistakes"
+    )
+
+
+@pytest.mark.parametrize(
+    "engine", ["{type: vllm}", "{type: vlm, version: 0.33.0}", "vllm", "{version: 1.0.0, args: []}"]
+)
+def test_engine_arguments_are_not_checked_for_an_unknown_engine(tmp_path: Path, engine: str) -> None:
+    def check(version: str, args: Mapping[str, Json]) -> list[Problem]:
+        raise AssertionError(f"checked {version} {args}")
+
+    file = tmp_path / "r.yaml"
+    file.write_bytes(SMALLEST.replace(b"{type: vllm, version: 0.33.0}", engine.encode()))
+    with pytest.raises(RecipeError):
+        read(file, (), check)
 
 
 def test_tags_are_filled_in() -> None:

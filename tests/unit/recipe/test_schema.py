@@ -27,7 +27,6 @@ BEYOND = {
     "image-base-no-tag",
     "image-base-other-vllm",
     "image-tags-commit-of-folder",
-    "image-tags-placeholder",
     "image-tags-too-long",
     "model-auth-is-a-token",
     "model-bad-revision",

@@ -291,6 +291,8 @@ class Registry:
 
 
 def _manifest_url(repository: Repository, reference: Reference) -> str:
+    if reference.digest is None and reference.tag is None:
+        raise ImageError(f"{reference} has neither a tag nor a digest", f"name one: {reference}:latest")
     return repository.url(f"manifests/{reference.digest or reference.tag}")
 
 

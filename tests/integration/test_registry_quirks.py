@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -524,6 +529,35 @@ def test_a_failed_upload_stops_the_others_and_a_rerun_sends_only_the_rest(quirks
         result = registry.push(image, name(quirks))
     assert (result.present, result.sent) == (3, 4)
     assert_arrived(quirks, image)
+
+
+_PUSH = """
+import sys
+from enginebuild_images.reference import Reference
+from parts.registry_images import client, image_of
+
+with client(timeout=60) as registry:
+    registry.push(image_of(b"one layer"), Reference.parse(sys.argv[1]))
+"""
+
+
+def test_an_interrupt_ends_a_push_that_hangs(quirks: QuirkRegistry) -> None:
+    quirks.fault("PUT", UPLOADS, stall=30)
+    running = subprocess.Popen(
+        [sys.executable, "-c", _PUSH, str(name(quirks))],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        stderr=subprocess.PIPE,
+    )
+    deadline = time.monotonic() + 30
+    while not quirks.lines("POST") and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.2)
+    interrupted = time.monotonic()
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=20)
+    assert time.monotonic() - interrupted < 5
+    assert said.decode().splitlines()[-1] == "KeyboardInterrupt"
+    assert not quirks.manifests
 
 
 # Authorization

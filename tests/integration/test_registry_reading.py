@@ -487,6 +487,35 @@ def test_this_machine_is_never_asked_through_a_proxy(
         assert registry.resolve(name(quirks)).digest == IMAGE.digest
 
 
+def test_an_insecure_registry_is_asked_over_http_and_by_the_proxy(
+    quirks: QuirkRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", f"http://{quirks.host}")
+    quirks.location = "relative"
+    reference = Reference.parse("registry.invalid/team/other:v1")
+    with Registry(Anonymous(), insecure=["registry.invalid"]) as registry:
+        registry.push(IMAGE, reference)
+        assert registry.base(reference).digest == IMAGE.digest
+    assert {seen.headers["host"] for seen in quirks.seen} == {"registry.invalid"}
+
+
+def test_an_insecure_registry_that_leads_to_https_is_asked_so(
+    quirks: QuirkRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", f"http://{quirks.host}")
+    quirks.fault("GET", "/v2/", status=301, headers={"Location": "https://registry.invalid/v2/"})
+    with Registry(Anonymous(), insecure=["registry.invalid"]) as registry:
+        error = failed(registry, Reference.parse("registry.invalid/team/app:v1"))
+    assert error.message == told("registry.invalid", "the host name is unknown (Name or service not known)")
+
+
+def test_a_name_without_tag_and_digest_is_told(quirks: QuirkRegistry, registry: Registry) -> None:
+    with pytest.raises(ImageError) as caught:
+        registry.resolve(name(quirks, "team/app"))
+    assert caught.value.message == f"{quirks.host}/team/app has neither a tag nor a digest"
+    assert caught.value.hint == f"name one: {quirks.host}/team/app:latest"
+
+
 def test_credentials_of_a_broken_file_are_told(quirks: QuirkRegistry, tmp_path: Path) -> None:
     quirks.auth = "basic"
     file = tmp_path / "config.json"

@@ -89,6 +89,11 @@ def test_owner_group_and_device_are_nobodys(tmp_path: Path) -> None:
     assert (member.uid, member.gid, member.uname, member.gname, member.mode) == (0, 0, "", "", 0o755)
 
 
+def test_ustars_own_field_is_zero_where_a_pax_record_has_the_size() -> None:
+    header = tar.file_header("f", 0o644, 9 * GIB, 0)
+    assert header[-512:][124:136] == b"00000000000\0"
+
+
 @given(offset=st.integers(0, 200).map(lambda blocks: blocks * 512), size=st.integers(4096, 10 * GIB))
 def test_files_of_4096_bytes_start_at_a_multiple_of_4096(offset: int, size: int) -> None:
     for name in ("f", "d" * 200 + "/" + "n" * 99, "ü"):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-from parts import busybox_base, isolation, services
+from parts import busybox_base, isolation, services, timelimit
 from parts.busybox_base import BusyboxBase
 from parts.registry_real import docker_registry
 from parts.services import DockerEngine
@@ -43,6 +43,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(marker)
         if item.get_closest_marker("vllm"):
             item.add_marker(pytest.mark.xdist_group("vllm"))  # one at a time: each wants two cores
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    with timelimit.limited(timelimit.limit_of(item)):
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

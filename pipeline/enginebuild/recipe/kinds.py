@@ -45,7 +45,10 @@ def dotted(path: Path) -> str:
     """A path as people write it: engine.args.max_model_len, image.tags[0]."""
     text = ""
     for step in path:
-        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
+        if isinstance(step, int):
+            text += f"[{step}]"
+        else:
+            text += f".{bare(step)}" if text else bare(step)
     return text
 
 

@@ -42,10 +42,10 @@ def _block(finding: Finding) -> str:
     source = finding.span.source
     line, column = source.position(finding.span.index)
     place = source.name if source.option else f"{source.name}:{line + 1}:{column + 1}"
-    lines = [masked(f"{printable(place)}: {finding.message}")]
+    lines = [printable(masked(f"{place}: {finding.message}"))]
     text, caret = excerpt(source.line(line), column)
     if text.strip():
         lines += [f"  {text}", f"  {caret}"]
     if finding.hint:
-        lines.append(f"  hint: {masked(finding.hint)}")
+        lines.append(f"  hint: {printable(masked(finding.hint))}")
     return "\n".join(lines)

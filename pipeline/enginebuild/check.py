@@ -11,8 +11,4 @@ from enginebuild.recipe import Recipe, read
 
 def read_checked(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe, its engine's arguments held against the table of that version. Raises RecipeError."""
-    recipe = read(path, overrides)
-    problems = vllm.check_arguments(recipe.engine.version, recipe.engine.args)
-    if problems:
-        raise recipe.located(problems)
-    return recipe
+    return read(path, overrides, vllm.check_arguments)

@@ -17,7 +17,15 @@ def test_one_fetch_and_equal_digests(tmp_path: Path) -> None:
     recipe = recipes.write(tmp_path, "hf://org/tiny@main")
     with HubServer(tmp_path / "hub") as hub:
         hub.faults.append(Fault("slow", "*.safetensors", times=None, seconds=0.02))
-        words = ["run", recipe, "--cache-dir", tmp_path / "cache", "--output", tmp_path / "out", "--json"]
+        words: list[str | Path] = [
+            "run",
+            recipe,
+            "--cache-dir",
+            tmp_path / "cache",
+            "--output",
+            tmp_path / "out",
+            "--json",
+        ]
         started = [cli.start(*words, env={"HF_ENDPOINT": hub.endpoint}) for _ in range(RUNS)]
         ended = [cli.end(process).ok() for process in started]
         sent = hub.bytes_sent("*.safetensors")

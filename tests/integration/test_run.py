@@ -155,7 +155,7 @@ def test_push_needs_a_repository(folder: Path) -> None:
     assert ended.stderr.splitlines() == [
         f"error: {recipe}:9:1: --push needs image.repository, which this recipe does not have",
         "  image:",
-        "  ^^^^^",
+        "  ^",
         "  hint: add it, or give --set image.repository=registry.example.com/team/name",
     ]
 

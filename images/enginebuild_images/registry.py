@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -37,7 +38,7 @@ from enginebuild_images.parallel import run_all
 from enginebuild_images.reference import Reference
 from enginebuild_images.repository import Host, Repository, Request
 from enginebuild_images.tokens import Authorizer
-from enginebuild_images.transport import Timeouts, Transport
+from enginebuild_images.transport import INSECURE, Timeouts, Transport
 from enginebuild_images.upload import (
     CHUNK_SIZE,
     Report,
@@ -72,6 +73,12 @@ class PushResult:
     sent: int
 
 
+def insecure_from(environment: Mapping[str, str]) -> frozenset[str]:
+    """The hosts in $ENGINEBUILD_INSECURE_REGISTRIES, separated by commas."""
+    names = environment.get(INSECURE, "").split(",")
+    return frozenset(name.strip() for name in names if name.strip())
+
+
 def _quiet(_label: str, _done: int, _total: int) -> None:
     """A Report that nobody reads."""
 
@@ -79,8 +86,9 @@ def _quiet(_label: str, _done: int, _total: int) -> None:
 class Registry:
     """A client of all registries that image names lead to. Safe for several threads; close it, or use `with`.
 
-    `jobs` uploads run at a time. Hosts in `insecure` (`host[:port]`) may speak plain HTTP, as those on this
-    machine may anyway. `chunk_size` is in bytes and counts only where a registry takes nothing but chunks.
+    `jobs` uploads run at a time. Hosts in `insecure` (`host[:port]`; None: the environment names them) may
+    speak plain HTTP, as those on this machine may anyway. `chunk_size` is in bytes and counts only where a
+    registry takes nothing but chunks.
     """
 
     def __init__(
@@ -90,14 +98,14 @@ class Registry:
         jobs: int = 4,
         timeouts: Timeouts | None = None,
         retry: Retry | None = None,
-        insecure: Collection[str] = (),
+        insecure: Collection[str] | None = None,
         chunk_size: int = CHUNK_SIZE,
         report: Report = _quiet,
     ) -> None:
         self._credentials = credentials
         self._jobs = jobs
         self._retry = retry or Retry()
-        self._insecure = frozenset(insecure)
+        self._insecure = insecure_from(os.environ) if insecure is None else frozenset(insecure)
         self._chunk_size = chunk_size
         self._report = report
         self._transport = Transport(timeouts or Timeouts())

@@ -18,6 +18,9 @@ from enginebuild_images.failure import Answer, Failure
 if TYPE_CHECKING:
     import httpx2
 
+#: The variable that names registries (`host[:port],…`) that may speak plain HTTP.
+INSECURE = "ENGINEBUILD_INSECURE_REGISTRIES"
+
 #: Bytes of an answer that are read at most: manifests may have 4 MiB (OCI distribution spec 1.1).
 ANSWER_LIMIT = 8 << 20
 
@@ -155,9 +158,7 @@ def _failure(error: httpx2.TransportError, timeouts: Timeouts, read: float) -> F
         return _unreachable(error)
     text = str(error)
     if isinstance(error, httpx2.RemoteProtocolError) and not text.startswith(("Server disc", "peer closed")):
-        return Failure(
-            "the answer is not HTTP", "check the port; a registry that speaks TLS must not be named insecure"
-        )
+        return Failure("the answer is not HTTP", "check host and port")
     reason = _os_reason(error)
     return Failure(
         f"the connection was dropped{f' ({reason})' if reason else ''}",
@@ -212,7 +213,7 @@ def _tls(error: ssl.SSLError) -> Failure:
     reason = (error.reason or "").replace("_", " ").lower()
     return Failure(
         f"TLS failed{f' ({reason})' if reason else ''}",
-        "if this registry speaks plain HTTP, name it as an insecure registry",
+        f"if this registry speaks plain HTTP, name it in {INSECURE}",
     )
 
 

@@ -437,7 +437,7 @@ def test_something_that_is_no_web_server_is_told() -> None:
         error = unreachable(host)
     # What does not answer HTTP is asked over TLS.
     assert error.message == told(host, "TLS failed (wrong version number)")
-    assert error.hint == "if this registry speaks plain HTTP, name it as an insecure registry"
+    assert error.hint == ("if this registry speaks plain HTTP, name it in ENGINEBUILD_INSECURE_REGISTRIES")
 
 
 def test_a_web_server_that_is_no_registry_is_told() -> None:
@@ -493,7 +493,8 @@ def test_an_insecure_registry_is_asked_over_http_and_by_the_proxy(
     monkeypatch.setenv("HTTP_PROXY", f"http://{quirks.host}")
     quirks.location = "relative"
     reference = Reference.parse("registry.invalid/team/other:v1")
-    with Registry(Anonymous(), insecure=["registry.invalid"]) as registry:
+    monkeypatch.setenv("ENGINEBUILD_INSECURE_REGISTRIES", "other.invalid:5000, registry.invalid,")
+    with Registry(Anonymous()) as registry:
         registry.push(IMAGE, reference)
         assert registry.base(reference).digest == IMAGE.digest
     assert {seen.headers["host"] for seen in quirks.seen} == {"registry.invalid"}

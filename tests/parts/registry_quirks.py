@@ -58,6 +58,8 @@ class Fault:
     """Let so many matching requests pass first."""
     read: int | None = None
     """Read only so many bytes of the body; None: all."""
+    forget: bool = False
+    """Let all tokens end."""
     stall: float = 0.0
     """Then do nothing for so many seconds."""
     apply: bool = False
@@ -412,6 +414,8 @@ class _Conversation(BaseHTTPRequestHandler):
 
     def _play(self, fault: Fault, headers: Mapping[str, str], body: bytes) -> _Reply | None:
         registry = self.server.registry
+        if fault.forget:
+            registry.end_tokens()
         time.sleep(fault.stall)
         honest = None
         if fault.apply or fault.send is not None or not (fault.status or fault.drop):

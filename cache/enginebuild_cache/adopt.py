@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +12,7 @@ from enginebuild_cache.durable import NO_LINKS, remove, sync_file, unique
 from enginebuild_cache.errors import CacheError, WrongDigest, failing_as
 from enginebuild_cache.files import Files
 from enginebuild_cache.sink import Sink
-from enginebuild_cache.stamps import Stamps
+from enginebuild_cache.stamps import Stamps, regular
 
 Mode = Literal["copy", "link", "move"]
 
@@ -27,10 +26,7 @@ def put_file(
     was to be moved then stays where it was.
     """
     with failing_as("read", path):
-        source = path.resolve(strict=True)
-        found = source.stat()
-    if not stat.S_ISREG(found.st_mode):
-        raise CacheError(f"cannot read {path}: it is not a regular file")
+        source, found = regular(path)
     if expected is not None and files.has(expected, found.st_size):
         digest, size = expected, found.st_size
     elif mode == "copy":

@@ -58,6 +58,7 @@ class Collector:
         with guard.alone():
             #: What was used at this time (ns since the epoch) or later stays, whatever the bounds.
             self._barrier = oldest_lease(layout, self._now)
+        self._present: set[str] = set()
         self._named: Counter[Digest] = Counter()
         self._kept = 0
         self._records_gone = self._files_gone = self._leftovers = self._freed = 0
@@ -88,6 +89,7 @@ class Collector:
         """What may go, the first to go first: files without a record, then records by last use."""
         # Files first: a record that comes meanwhile then names files that are not in the list, or are used.
         sizes = dict(self._files.list())
+        self._present = {digest.hex for digest in sizes}
         self._named.clear()
         self._kept = sum(sizes.values())
         pinned = {key for keys in self._pins.all().values() for key in keys}
@@ -98,6 +100,7 @@ class Collector:
                 continue
             digests = frozenset(file.digest for file in record.tree)
             self._named.update(digests)
+            self._present.add(record.key.hex)
             if record.key not in pinned:
                 records.append(_Unit(self._last_use(record.key, path), digests, path))
         loose = [
@@ -150,18 +153,21 @@ class Collector:
 
     def _sweep(self) -> None:
         """Remove what killed processes left."""
-        for path in self._abandoned(self._layout.tmp):
+        for path in self._abandoned(self._layout.tmp, ABANDONED):
             self._drop(path)
-        for path in self._abandoned(self._layout.partials):
+        for path in self._abandoned(self._layout.partials, ABANDONED):
             self._drop_unlocked(path, self._layout.partial_lock(path.name))
-        for path in self._abandoned(self._layout.locks):
+        for path in self._abandoned(self._layout.locks, ABANDONED):
             if path != self._layout.guard:
                 self._drop_unlocked(path, path)
         for folder in (self._layout.corrupt, self._layout.stat):
             for path in self._abandoned(folder, 30 * ABANDONED):
                 self._drop(path)
+        for path in self._abandoned(self._layout.uses, ABANDONED):
+            if path.name not in self._present:
+                self._drop(path)
 
-    def _abandoned(self, folder: Path, age: int = ABANDONED) -> Iterator[Path]:
+    def _abandoned(self, folder: Path, age: int) -> Iterator[Path]:
         for place, _, names in os.walk(folder):
             for name in names:
                 path = Path(place, name)

@@ -7,10 +7,11 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 from enginebuild_cache.digest import Digest, Json, canonical_json
 from enginebuild_cache.durable import remove, replace, unique
-from enginebuild_cache.errors import failing_as
+from enginebuild_cache.errors import CacheError, failing_as
 from enginebuild_cache.layout import Layout
 from enginebuild_cache.lock import Guard, held, try_hold
 
@@ -83,6 +84,15 @@ class Pins:
         with failing_as("read", self._layout.pins):
             for path in self._layout.pins.glob("*.json"):
                 with contextlib.suppress(FileNotFoundError):
-                    value = json.loads(path.read_bytes())
-                    pins[str(value["name"])] = frozenset(Digest(key) for key in value["keys"])
+                    name, keys = _pin(path)
+                    pins[name] = keys
         return pins
+
+
+def _pin(path: Path) -> tuple[str, frozenset[Digest]]:
+    try:
+        value = json.loads(path.read_bytes())
+        return str(value["name"]), frozenset(Digest(key) for key in value["keys"])
+    except (ValueError, KeyError, TypeError) as error:
+        hint = "remove that file, and pin again what it kept"
+        raise CacheError(f"the pin in {path} cannot be read", hint) from error

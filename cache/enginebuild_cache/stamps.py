@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import time
 from pathlib import Path
 
@@ -29,8 +30,8 @@ class Stamps:
     def digest(self, path: Path) -> tuple[Digest, int]:
         """A file's digest and size in bytes. Raises CacheError if it cannot be read or changes meanwhile."""
         with failing_as("read", path):
-            path = path.resolve(strict=True)
-            known = self._known(path, path.stat())
+            path, found = regular(path)
+            known = self._known(path, found)
             if known is not None:
                 return known
             with path.open("rb", buffering=0) as opened:
@@ -86,6 +87,15 @@ class Stamps:
     def _entry(self, path: Path) -> Path:
         name = Digest.of(os.fsencode(path)).hex
         return self._layout.stat / name[:2] / name
+
+
+def regular(path: Path) -> tuple[Path, os.stat_result]:
+    """A regular file's real path and its stat. Raises OSError, CacheError for a folder or a device."""
+    real = path.resolve(strict=True)
+    found = real.stat()
+    if not stat.S_ISREG(found.st_mode):  # to open a pipe would be to wait for ever
+        raise CacheError(f"cannot read {path}: it is not a regular file")
+    return real, found
 
 
 def _stamp(found: os.stat_result) -> list[int]:

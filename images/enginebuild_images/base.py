@@ -85,7 +85,10 @@ class RelabelledBlob:
     blob: Blob
 
     def chunks(self) -> Iterator[bytes]:
-        yield from self.blob.chunks()
+        return self.blob.chunks()
+
+    def pieces(self) -> Iterator[bytes]:
+        return self.blob.pieces()
 
 
 def scratch(platform: Platform = LINUX_AMD64) -> Base:

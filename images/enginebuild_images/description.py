@@ -14,7 +14,7 @@ from enginebuild_cache import Digest, Json
 from enginebuild_images.blob import CONFIG, MANIFEST, Blob, BytesBlob, Descriptor
 from enginebuild_images.errors import ImageError
 from enginebuild_images.image import Image
-from enginebuild_images.layer import Layer, Read, StreamedBlob
+from enginebuild_images.layer import Layer, Source, StreamedBlob
 from enginebuild_images.manifest import Index, Manifest, read_manifest
 
 _VERSION = 1
@@ -49,12 +49,12 @@ class ImageDescription:
         layers = self._read().layers
         return layers[: len(layers) - len(self.layers)]
 
-    def image(self, read: Read, base_blob: Callable[[Descriptor], Blob]) -> Image:
-        """The image again, by the same digest. `read` gives our files, `base_blob` the base's layers."""
+    def image(self, source: Source, base_blob: Callable[[Descriptor], Blob]) -> Image:
+        """The image again, by the same digest. `source` has our files, `base_blob` the base's layers."""
         descriptors = self._read().layers
         first = len(descriptors) - len(self.layers)
         ours = (
-            StreamedBlob(descriptor, layer, read)
+            StreamedBlob(descriptor, layer, source)
             for descriptor, layer in zip(descriptors[first:], self.layers, strict=True)
         )
         return Image(

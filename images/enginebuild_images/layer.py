@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePosixPath
-from typing import cast
+from typing import Protocol, cast
 
 from enginebuild_cache import CHUNK, Digest, File, Json
 from enginebuild_images import tar
@@ -23,6 +23,19 @@ LAYER_FORMAT = 1
 
 #: The bytes of a file, in pieces; `Store.read` is one.
 Read = Callable[[File], Iterator[bytes]]
+
+
+class Source(Protocol):
+    """What has the bytes of files; `Store` is one."""
+
+    def read(self, file: File) -> Iterator[bytes]:
+        """The file's bytes, held to its digest."""
+        ...
+
+    def stream(self, file: File) -> Iterator[bytes]:
+        """The file's bytes unchecked, for a receiver that checks them anyway."""
+        ...
+
 
 _SMALL = CHUNK // 16  # bytes; pieces below this are put together before they are sent
 _MODES = (0o644, 0o755)
@@ -165,22 +178,34 @@ def digest_of(layer: Layer, read: Read) -> Digest:
 
 @dataclass(frozen=True)
 class StreamedBlob:
-    """A layer as a blob: `chunks()` makes its bytes anew and holds them to the descriptor."""
+    """A layer as a blob: its bytes are made anew whenever they are asked for."""
 
     descriptor: Descriptor
     layer: Layer
-    read: Read
+    source: Source
 
     @classmethod
-    def of(cls, layer: Layer, read: Read) -> StreamedBlob:
-        """Reads every file once, for the digest. Raises ImageError, and what `read` raises."""
-        return cls(Descriptor(LAYER, digest_of(layer, read), layer.size), layer, read)
+    def of(cls, layer: Layer, source: Source) -> StreamedBlob:
+        """Reads every file once, for the digest. Raises ImageError, and what `source` raises."""
+        return cls(Descriptor(LAYER, digest_of(layer, source.read), layer.size), layer, source)
 
     def chunks(self) -> Iterator[bytes]:
-        """Raises ImageError at the end if the bytes were not what was described."""
-        yield from verified(
-            self.descriptor, self.layer.chunks(self.read), f"the layer of {self.layer.summary}"
-        )
+        """Held to the descriptor, by one digest. Raises ImageError at the end, and what `source` raises."""
+        try:
+            yield from verified(self.descriptor, self.pieces(), f"the layer of {self.layer.summary}")
+        except ImageError:
+            self._blame()
+            raise
+
+    def pieces(self) -> Iterator[bytes]:
+        """Unchecked but for the files' sizes."""
+        return self.layer.chunks(self.source.stream)
+
+    def _blame(self) -> None:
+        """Let the source name the file whose bytes changed, if it was one."""
+        for entry in self.layer.entries:
+            for _ in self.source.read(entry.file):
+                pass
 
 
 def check_paths(paths: Iterable[str]) -> None:

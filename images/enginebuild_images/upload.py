@@ -199,6 +199,7 @@ class Upload:
     def _failure(self, answer: Answer) -> Failure:
         failure = self.repository.refusal(answer)
         if "DIGEST_INVALID" in failure.codes:
+            self._blame()
             failure.hint = "the bytes sent are not those described: has a file changed since it was read?"
         elif answer.status == 401:
             failure.hint += (
@@ -207,12 +208,17 @@ class Upload:
             )
         return failure
 
+    def _blame(self) -> None:
+        """Let the blob find out which of its bytes are wrong, now that the registry has refused them."""
+        for _ in self.blob.chunks():
+            self.pace.stop.check()
+
     def _check(self, answer: Answer) -> None:
         check_digest(answer, self.descriptor)
 
     def _body(self) -> Iterator[bytes]:
         described, name, done = self.descriptor.size, label(self.descriptor), 0
-        for piece in self.blob.chunks():
+        for piece in self.blob.pieces():
             self.pace.stop.check()
             if done + len(piece) > described:
                 raise _wrong_size(name, "more", described)

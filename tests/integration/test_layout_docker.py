@@ -44,7 +44,7 @@ def image(base_layout: BusyboxBase, files: dict[str, bytes]) -> Image:
     contents = Contents()
     stable = {path: contents.add(path.removeprefix("/"), content) for path, content in files.items()}
     volatile = {"/model/vllm.yaml": contents.add("vllm.yaml", b"port: 8000\n")}
-    layers = [StreamedBlob.of(layer, contents.read) for layer in group(stable, budget=90, volatile=volatile)]
+    layers = [StreamedBlob.of(layer, contents) for layer in group(stable, budget=90, volatile=volatile)]
     settings = ImageSettings(
         entrypoint=("sha256sum",),
         cmd=("/model/config.json",),

@@ -495,6 +495,8 @@ class ChangedBlob:
     def chunks(self) -> Iterator[bytes]:
         yield self.actual
 
+    pieces = chunks
+
 
 @pytest.mark.parametrize(("actual", "word"), [(b"12345678", "fewer"), (b"1234567890", "more")])
 def test_a_file_of_another_size_is_never_committed(

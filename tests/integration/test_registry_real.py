@@ -108,6 +108,8 @@ def test_wrong_bytes_are_refused_by_the_registry(reader: Registry, named: Refere
         def chunks(self) -> Iterator[bytes]:
             yield b"as is on disk"[:12]
 
+        pieces = chunks
+
     with pytest.raises(RegistryError) as caught:
         reader.push(Image(image.manifest, image.config, (Changed(),)), named)
     assert caught.value.message == (
@@ -194,6 +196,8 @@ def test_a_token_that_ended_is_renewed_by_the_401_of_the_registry(tmp_path: Path
                 yield b"sl"
                 time.sleep(1.2)
                 yield b"ow"
+
+            pieces = chunks
 
         with client(BUILDER) as registry:
             registry._repository(reference).host.worse(Way.STREAMED)

@@ -30,6 +30,8 @@ class Contents:
         for start in range(0, len(content), self.piece):
             yield content[start : start + self.piece]
 
+    stream = read
+
     def layer(self, files: Mapping[str, bytes], mtime: int = 0) -> Layer:
         """A layer of files, each at its own path in the image."""
         return Layer.of([Entry(path, self.add(path, content)) for path, content in files.items()], mtime)
@@ -38,7 +40,7 @@ class Contents:
         return b"".join(layer.chunks(self.read))
 
     def blob(self, files: Mapping[str, bytes]) -> StreamedBlob:
-        return StreamedBlob.of(self.layer(files), self.read)
+        return StreamedBlob.of(self.layer(files), self)
 
 
 def described(path: str, size: int) -> File:

@@ -50,6 +50,8 @@ class SyntheticBlob:
     def chunks(self) -> Iterator[bytes]:
         return self._made(self.descriptor.size, self.seed)
 
+    pieces = chunks
+
     @staticmethod
     def _made(size: int, seed: bytes) -> Iterator[bytes]:
         piece = hashlib.shake_256(seed).digest(CHUNK)

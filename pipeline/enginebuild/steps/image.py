@@ -30,7 +30,7 @@ from enginebuild_images.blob import LAYER, Descriptor
 from enginebuild_images.description import ImageDescription
 from enginebuild_images.errors import ImageError
 from enginebuild_images.image import Image
-from enginebuild_images.layer import LAYER_FORMAT, Layer, StreamedBlob
+from enginebuild_images.layer import LAYER_FORMAT, Layer, StreamedBlob, digest_of
 from enginebuild_images.policy import BUNDLE, LARGE, LAYERS, group, layer_budget
 from enginebuild_images.settings import Healthcheck, ImageSettings
 
@@ -116,7 +116,7 @@ def image_step(packing: Packing, bases: Bases, jobs: int) -> Step:
 def image_of(tree: Tree, store: Store, locked: BaseLock, bases: Bases) -> Image:
     """The image that a finished step describes; nothing of its layers is read until they are sent."""
     description = ImageDescription.from_json(json.loads(store.read_bytes(tree.file(DESCRIPTION))))
-    return description.image(store.read, bases.blobs(locked.reference, locked.digest))
+    return description.image(store, bases.blobs(locked.reference, locked.digest))
 
 
 def _digested(layer: Layer, store: Store, report: Report) -> StreamedBlob:
@@ -125,12 +125,13 @@ def _digested(layer: Layer, store: Store, report: Report) -> StreamedBlob:
     key = Digest.of_json(document)
     if (record := store.record(key)) is not None:
         kept = json.loads(store.read_bytes(record.tree.file(_DESCRIPTOR)))
-        return StreamedBlob(Descriptor(LAYER, Digest.parse(kept["digest"]), kept["size"]), layer, store.read)
-    blob = StreamedBlob.of(layer, lambda file: _reported(file, store, report))
-    content = canonical_json({"digest": str(blob.descriptor.digest), "size": blob.descriptor.size})
+        return StreamedBlob(Descriptor(LAYER, Digest.parse(kept["digest"]), kept["size"]), layer, store)
+    digest = digest_of(layer, lambda file: _reported(file, store, report))
+    descriptor = Descriptor(LAYER, digest, layer.size)
+    content = canonical_json({"digest": str(digest), "size": layer.size})
     tree = Tree.of([File(_DESCRIPTOR, store.put_bytes(content), len(content))])
     store.put_record(Record(key, "layer", document, tree, {"subject": layer.summary}))
-    return StreamedBlob(blob.descriptor, layer, store.read)
+    return StreamedBlob(descriptor, layer, store)
 
 
 def _reported(file: File, store: Store, report: Report) -> Iterator[bytes]:

@@ -224,7 +224,7 @@ def test_a_time_that_cannot_be_written_is_refused() -> None:
 
 def test_a_layer_that_is_not_a_plain_tar_is_refused() -> None:
     layer = _layers()[0]
-    gzip = StreamedBlob(Descriptor(LAYER_GZIP, layer.descriptor.digest, 1), layer.layer, layer.read)
+    gzip = StreamedBlob(Descriptor(LAYER_GZIP, layer.descriptor.digest, 1), layer.layer, layer.source)
     with pytest.raises(ImageError) as caught:
         assemble(_base(), [gzip], ImageSettings())
     assert caught.value.message == f"a layer of type {LAYER_GZIP} is not an uncompressed tar"

@@ -31,7 +31,7 @@ def test_the_same_image_is_made_again() -> None:
     description = ImageDescription.from_json(_document())
     assert description == ImageDescription.of(IMAGE, "./base")
     assert (description.digest, description.base) == (IMAGE.digest, "./base")
-    image = description.image(CONTENTS.read, _base_blob)
+    image = description.image(CONTENTS, _base_blob)
     assert image.digest == IMAGE.digest
     assert image.config == IMAGE.config
     for made, original in zip(image.layers, IMAGE.layers, strict=True):

@@ -179,7 +179,7 @@ def test_a_blob_of_another_size_than_described_is_refused() -> None:
     blob = contents.blob({"model/w": b"12345"})
     longer = Descriptor(LAYER, blob.descriptor.digest, 4000)
     with pytest.raises(ImageError) as caught:
-        list(StreamedBlob(longer, blob.layer, contents.read).chunks())
+        list(StreamedBlob(longer, blob.layer, contents).chunks())
     assert caught.value.message == "the layer of /model/w was to have 4,000 bytes but had 2,560"
     assert caught.value.hint == CHANGED
 

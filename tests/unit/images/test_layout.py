@@ -185,6 +185,8 @@ def test_a_blob_that_does_not_check_itself_is_checked_when_written(folder: Path)
         def chunks(self) -> Iterator[bytes]:
             yield b"wrong"
 
+        pieces = chunks
+
     image = replace(small_image(), layers=(Unchecked(),))
     assert _error(lambda: write_layout(image, folder)) == (
         f"blob {Digest.of(b'right').short} was to be {Digest.of(b'right')} but is {Digest.of(b'wrong')}",

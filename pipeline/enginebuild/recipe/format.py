@@ -19,7 +19,7 @@ from enginebuild.recipe.kinds import (
 from enginebuild.recipe.quantization import Quantization
 from enginebuild.recipe.section import Field, Section, ShortOrSection
 from enginebuild.recipe.unknown import answer
-from enginebuild.recipe.words import DTYPES, PLATFORMS, TENSORRT_LLM
+from enginebuild.recipe.words import COMPRESSIONS, DTYPES, LAZY, PLATFORMS, TENSORRT_LLM
 from enginebuild_cache import Json
 
 RECIPE_VERSION = 1
@@ -173,6 +173,23 @@ IMAGE = Section(
             "The platform that is taken from the base.",
             "linux/amd64",
             "linux/amd64",
+        ),
+        Field(
+            "compression",
+            Choice(
+                ("none", "gzip", "zstd", "auto"),
+                COMPRESSIONS,
+                {
+                    word: Complaint(
+                        f"cannot be {word}: lazy loading gains nothing for a model, which is read whole",
+                        "write none",
+                    )
+                    for word in LAZY
+                },
+            ),
+            "How our layers are compressed; auto compresses those that shrink by a fifth or more.",
+            "none",
+            "none",
         ),
     ),
     answer,

@@ -16,6 +16,7 @@ from enginebuild_cache import Digest, Json
 
 Dtype = Literal["auto", "float16", "bfloat16", "float32"]
 Platform = Literal["linux/amd64", "linux/arm64"]
+Compression = Literal["none", "gzip", "zstd", "auto"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class ImageTarget:
     tags: tuple[str, ...]
     labels: Mapping[str, str]
     platform: Platform
+    compression: Compression
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,7 @@ def from_values(values: Mapping[str, Json], path: Path | None, root: MappingNode
             tags=_texts(image["tags"]) or DEFAULT_TAGS,
             labels=cast("Mapping[str, str]", image["labels"]),
             platform=cast("Platform", image["platform"]),
+            compression=cast("Compression", image["compression"]),
         ),
         path=path,
         root=root,

@@ -33,6 +33,7 @@ PLACES: Mapping[str, str] = {
     "tags": "image.tags",
     "labels": "image.labels",
     "platform": "image.platform",
+    "compression": "image.compression",
 }
 
 

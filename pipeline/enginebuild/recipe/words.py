@@ -86,6 +86,9 @@ KEYS: Mapping[str, str] = {
     "label": "image.labels",
     "arch": "image.platform",
     "platforms": "image.platform",
+    "compress": "image.compression",
+    "compression_format": "image.compression",
+    "force_compression": "image.compression",
     # dated and versioned recipes of others
     "schema_version": "version",
     "api_version": "version",
@@ -141,6 +144,17 @@ QUANTIZATIONS = frozenset(
 TENSORRT_LLM = frozenset(
     ["tensorrt_llm", "tensorrt-llm", "tensorrtllm", "trtllm", "trt-llm", "trt_llm", "trt"]
 )
+
+#: BuildKit's `compression=`, buildah's `--compression-format`, file name endings.
+COMPRESSIONS: Mapping[str, str] = {
+    "uncompressed": "none",
+    "gz": "gzip",
+    "zst": "zstd",
+    "zstandard": "zstd",
+}
+
+#: Formats of layers that are fetched piece by piece while a container runs.
+LAZY = ("estargz", "zstd:chunked", "soci", "nydus")
 
 PLATFORMS: Mapping[str, str] = {
     # uname -m, Debian, Docker's short forms

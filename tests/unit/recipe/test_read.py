@@ -50,6 +50,7 @@ image:
   tags: ["fp8-{key}", "{name}_{version}_{commit}"]
   labels: {org.opencontainers.image.vendor: Example}
   platform: linux/arm64
+  compression: auto
 """
 
 
@@ -67,7 +68,7 @@ def test_defaults() -> None:
     assert (recipe.name, recipe.dtype, recipe.quantization, recipe.gpu) == ("tiny", "auto", "none", None)
     assert (recipe.tensor_parallel_size, recipe.pipeline_parallel_size) == (1, 1)
     assert recipe.engine == Engine("vllm", "0.33.0", {})
-    assert recipe.image == ImageTarget("scratch", None, ("{key}",), {}, "linux/amd64")
+    assert recipe.image == ImageTarget("scratch", None, ("{key}",), {}, "linux/amd64", "none")
 
 
 def test_every_field() -> None:
@@ -95,6 +96,7 @@ def test_every_field() -> None:
         ("fp8-{key}", "{name}_{version}_{commit}"),
         {"org.opencontainers.image.vendor": "Example"},
         "linux/arm64",
+        "auto",
     )
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from enginebuild_cache.gc import Removed
     from enginebuild_cache.incoming import Partial, Writer
     from enginebuild_cache.record import Record
+    from enginebuild_cache.sink import Follower
     from enginebuild_cache.store import Store
     from enginebuild_cache.verify import Finding, Verification
 
@@ -22,6 +23,7 @@ __all__ = [
     "Digest",
     "File",
     "Finding",
+    "Follower",
     "Json",
     "Partial",
     "Record",
@@ -38,6 +40,7 @@ __all__ = [
 #: Imported when first asked for: `enginebuild --help` needs the types above only.
 _LATER = {
     "Finding": "verify",
+    "Follower": "sink",
     "Partial": "incoming",
     "Record": "record",
     "Removed": "gc",

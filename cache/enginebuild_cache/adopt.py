@@ -11,14 +11,19 @@ from enginebuild_cache.digest import Digest, chunks_of
 from enginebuild_cache.durable import NO_LINKS, remove, sync_file, unique
 from enginebuild_cache.errors import CacheError, WrongDigest, failing_as
 from enginebuild_cache.files import Files
-from enginebuild_cache.sink import Sink
+from enginebuild_cache.sink import Follower, Sink
 from enginebuild_cache.stamps import Stamps, regular
 
 Mode = Literal["copy", "link", "move"]
 
 
 def put_file(
-    files: Files, stamps: Stamps, path: Path, mode: Mode, expected: Digest | None
+    files: Files,
+    stamps: Stamps,
+    path: Path,
+    mode: Mode,
+    expected: Digest | None,
+    follower: Follower | None = None,
 ) -> tuple[Digest, int]:
     """Take a file in: its digest, and its size in bytes.
 
@@ -30,7 +35,7 @@ def put_file(
     if expected is not None and files.has(expected, found.st_size):
         digest, size = expected, found.st_size
     elif mode == "copy":
-        digest, size = _copy(files, source, expected)
+        digest, size = _copy(files, source, expected, follower)
     elif mode == "link":
         digest, size = _link(files, stamps, source, expected)
     else:
@@ -41,11 +46,13 @@ def put_file(
     return digest, size
 
 
-def _copy(files: Files, source: Path, expected: Digest | None) -> tuple[Digest, int]:
+def _copy(
+    files: Files, source: Path, expected: Digest | None, follower: Follower | None = None
+) -> tuple[Digest, int]:
     temporary = unique(files.layout.tmp)
     try:
         with failing_as("copy", source):
-            digest, size = _written(source, temporary)
+            digest, size = _written(source, temporary, follower)
         _check(source, digest, expected)
         files.admit(temporary, digest)
     finally:
@@ -53,11 +60,13 @@ def _copy(files: Files, source: Path, expected: Digest | None) -> tuple[Digest, 
     return digest, size
 
 
-def _written(source: Path, temporary: Path) -> tuple[Digest, int]:
+def _written(source: Path, temporary: Path, follower: Follower | None) -> tuple[Digest, int]:
     with source.open("rb", buffering=0) as reader:
         with temporary.open("xb", buffering=0) as writer:
             cloned = reflink(reader.fileno(), writer.fileno())
-        sink = Sink(temporary, resume=True)  # digests the bytes that are kept: the clone's, not the source's
+        sink = Sink(
+            temporary, resume=True, follower=follower
+        )  # digests the bytes that are kept: the clone's, not the source's
         try:
             if not cloned:
                 for chunk in chunks_of(reader):

@@ -10,7 +10,7 @@ from enginebuild_cache.durable import remove, unique
 from enginebuild_cache.errors import CacheError, WrongDigest, failing_as
 from enginebuild_cache.files import Files
 from enginebuild_cache.lock import OnWait, held
-from enginebuild_cache.sink import Sink
+from enginebuild_cache.sink import Follower, Sink
 
 
 class Partial:
@@ -33,6 +33,8 @@ class Partial:
 
     def write(self, chunk: bytes) -> None:
         """Append. Raises CacheError for a full disk, WrongDigest for more bytes than the file has."""
+        if not chunk:
+            return
         sink = self._open_sink()
         if sink.size + len(chunk) > self.size:
             self._refuse(f"the source sent more than the {self.size} bytes of {self.digest}")
@@ -84,18 +86,20 @@ class Partial:
 
 
 @contextmanager
-def download(files: Files, digest: Digest, size: int, on_wait: OnWait) -> Iterator[Partial]:
+def download(
+    files: Files, digest: Digest, size: int, on_wait: OnWait, follower: Follower | None
+) -> Iterator[Partial]:
     """A Partial that no other process has. What is written stays for the next attempt. Raises CacheError."""
     layout = files.layout
     with held(layout.partial_lock(digest.hex), on_wait):
-        partial = Partial(files, digest, size, _resumable(files, digest, size))
+        partial = Partial(files, digest, size, _resumable(files, digest, size, follower))
         try:
             yield partial
         finally:
             partial.close()
 
 
-def _resumable(files: Files, digest: Digest, size: int) -> Sink | None:
+def _resumable(files: Files, digest: Digest, size: int, follower: Follower | None) -> Sink | None:
     """None if the whole file is in the cache."""
     if files.has(digest, size):
         return None
@@ -103,7 +107,7 @@ def _resumable(files: Files, digest: Digest, size: int) -> Sink | None:
     with failing_as("write", path):
         if path.exists():
             path.chmod(0o644)  # killed between its end and its new name
-        sink = Sink(path, resume=True)
+        sink = Sink(path, resume=True, follower=follower)
         if sink.size > size or (sink.size == size and sink.digest != digest):
             sink.restart()
     try:

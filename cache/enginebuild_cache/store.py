@@ -14,6 +14,7 @@ from enginebuild_cache.layout import Layout
 from enginebuild_cache.lock import Guard, OnWait, held, unheard
 from enginebuild_cache.record import Record
 from enginebuild_cache.records import Records
+from enginebuild_cache.sink import Follower
 from enginebuild_cache.stamps import Stamps
 from enginebuild_cache.tree import File, Tree
 from enginebuild_cache.uses import Uses
@@ -36,7 +37,7 @@ class Store:
         self._files = Files(layout, self._guard, self._uses)
         self._records = Records(layout, self._guard, self._uses, self._files)
         self._stamps = Stamps(layout)
-        self._pins = roots.Pins(layout)
+        self._pins = roots.Pins(layout, self._guard, self._uses)
 
     @classmethod
     def open(cls, root: Path) -> Store:
@@ -71,23 +72,35 @@ class Store:
         """Store bytes that are in memory."""
         return self._files.put_bytes(content)
 
-    def put_file(self, path: Path, *, mode: adopt.Mode, expected: Digest | None = None) -> tuple[Digest, int]:
+    def put_file(
+        self,
+        path: Path,
+        *,
+        mode: adopt.Mode,
+        expected: Digest | None = None,
+        follower: Follower | None = None,
+    ) -> tuple[Digest, int]:
         """Take in a file of the disk: its digest and its size in bytes. Raises WrongDigest too.
 
         `copy` shares its bytes where the file system can (reflink), `link` makes a hard link (a copy where
         that cannot be), `move` removes it from where it was.
         """
-        return adopt.put_file(self._files, self._stamps, path, mode, expected)
+        return adopt.put_file(self._files, self._stamps, path, mode, expected, follower)
 
     def download(
-        self, digest: Digest, size: int, *, on_wait: OnWait = unheard
+        self,
+        digest: Digest,
+        size: int,
+        *,
+        on_wait: OnWait = unheard,
+        follower: Follower | None = None,
     ) -> AbstractContextManager[incoming.Partial]:
         """A file that comes piece by piece and is known beforehand; a killed download goes on where it was.
 
         No other process or thread has the same one: it waits, and `on_wait` says for whom. When the other has
         finished it, `offset` is `size`: write nothing, only commit.
         """
-        return incoming.download(self._files, digest, size, on_wait)
+        return incoming.download(self._files, digest, size, on_wait, follower)
 
     def writer(self) -> AbstractContextManager[incoming.Writer]:
         """A file that is made piece by piece."""

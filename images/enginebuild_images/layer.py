@@ -93,7 +93,7 @@ class Layer:
     @cached_property
     def size(self) -> int:
         """Bytes of the archive, known without reading a file."""
-        return sum(part.size if isinstance(part, File) else len(part) for part in self._parts())
+        return sum(part.size if isinstance(part, File) else len(part) for part in self.parts())
 
     @cached_property
     def directories(self) -> tuple[str, ...]:
@@ -128,13 +128,13 @@ class Layer:
             yield bytes(pending)
 
     def _pieces(self, read: Read) -> Iterator[bytes]:
-        for part in self._parts():
+        for part in self.parts():
             if isinstance(part, File):
                 yield from _exactly(part, read)
             else:
                 yield part
 
-    def _parts(self) -> Iterator[bytes | File]:
+    def parts(self) -> Iterator[bytes | File]:
         """Headers and paddings as bytes, and the files that stand between them."""
         entries: list[Entry | str] = [*self.entries, *self.directories]
         offset = 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,7 @@ from enginebuild.events import Note, Waiting
 from enginebuild.sources import hub_words
 from enginebuild.sources.origin import JOBS, PATIENCE, Body, Origin, Patience, RemoteFile, TransientError
 from enginebuild.sources.progress import Meter
-from enginebuild_cache import CacheError, Digest, File, Store, WrongDigest
+from enginebuild_cache import CacheError, Digest, File, Follower, Store, WrongDigest
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -39,6 +39,8 @@ class Downloader:
     patience: Patience = PATIENCE
     jobs: int = JOBS
     stop: threading.Event = field(default_factory=threading.Event)
+    #: By path: what else sees the bytes of a file that comes in.
+    followers: Mapping[str, Follower] = field(default_factory=dict)
 
     def fetch(self, files: Sequence[File]) -> None:
         """Bring files in that the store lacks. Raises SourceError, CacheError."""
@@ -89,7 +91,8 @@ class Downloader:
         def waiting(holder: str) -> None:
             self.meter.event(Waiting(file.path, holder))
 
-        with self.store.download(file.digest, file.size, on_wait=waiting) as partial:
+        follower = self.followers.get(file.path)
+        with self.store.download(file.digest, file.size, on_wait=waiting, follower=follower) as partial:
             self.meter.moved(file.path, partial.offset, file.size, partial.offset)
 
             def receive(body: Body) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from enginebuild.sources.heads import read_first
 from enginebuild.sources.model import ModelRequest, ResolvedModel, local_folder
 from enginebuild.sources.progress import Meter
 from enginebuild.sources.selection import select, skipped_pickles
-from enginebuild_cache import File, Store, Tree, WrongDigest
+from enginebuild_cache import File, Follower, Store, Tree, WrongDigest
 
 #: Files digested at once; a disk seldom feeds more.
 _JOBS = 4
@@ -88,13 +88,20 @@ def resolve(request: ModelRequest, store: Store, report: Report) -> ResolvedMode
     return ResolvedModel(request.source, None, None, tree, _licence(folder.root / "README.md"))
 
 
-def fetch(request: ModelRequest, files: Sequence[File], store: Store, meter: Meter) -> None:
+def fetch(
+    request: ModelRequest,
+    files: Sequence[File],
+    store: Store,
+    meter: Meter,
+    followers: Mapping[str, Follower],
+) -> None:
     """Copy files into the store. Raises SourceError if one is not what was resolved, CacheError."""
     folder = _open(request)
     for file in files:
         real = folder.real(file.path)
         try:
-            store.put_file(real, mode="copy", expected=file.digest)
+            follower = followers.get(file.path)
+            store.put_file(real, mode="copy", expected=file.digest, follower=follower)
         except WrongDigest as error:
             raise SourceError(
                 f"{request.source}: {file.path} was changed since the recipe was locked",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from enginebuild.events import Report
 from enginebuild.sources.checkpoint import check
@@ -13,7 +13,7 @@ from enginebuild.sources.model import ModelRequest, ResolvedModel
 from enginebuild.sources.origin import Patience, RemoteFile
 from enginebuild.sources.progress import Meter
 from enginebuild.sources.selection import select, skipped_pickles
-from enginebuild_cache import Digest, File, Store, Tree
+from enginebuild_cache import Digest, File, Follower, Store, Tree
 
 #: The label of the progress of the small files that are needed to pin a model.
 LISTING = "model listing"
@@ -50,6 +50,7 @@ def fetch(
     meter: Meter,
     jobs: int,
     patience: Patience,
+    followers: Mapping[str, Follower],
 ) -> None:
     """Bring files in. Raises SourceError, CacheError."""
     hub = Hub(request, repository, commit)
@@ -57,7 +58,7 @@ def fetch(
         absent = [file.path for file in missing if hub.cached(_remote(file)) is None]
         if absent:
             raise hub.offline(absent)
-    Downloader(hub, store, meter, patience, jobs).fetch(missing)
+    Downloader(hub, store, meter, patience, jobs, followers=followers).fetch(missing)
 
 
 def _pinned(files: Collection[RemoteFile]) -> list[File]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from enginebuild.events import Report
 from enginebuild.sources.checkpoint import check
 from enginebuild.sources.heads import stored_heads
 from enginebuild.sources.model import ModelRequest, ResolvedModel, hub_repository
 from enginebuild.sources.origin import JOBS, PATIENCE, Patience
 from enginebuild.sources.progress import Meter
-from enginebuild_cache import Store
+from enginebuild_cache import Follower, Store
 
 #: The label of the progress of a whole model.
 MODEL = "model"
@@ -39,9 +41,11 @@ def fetch(
     *,
     jobs: int = JOBS,
     patience: Patience = PATIENCE,
+    followers: Mapping[str, Follower] | None = None,
 ) -> None:
     """Afterwards each file of the tree is in the store, and the tree is a checkpoint that can be served.
 
+    `followers`, by path, see the bytes of files that have to be brought in, unless they can be linked.
     Raises SourceError, CacheError.
     """
     missing = [file for file in resolved.tree if not store.has(file.digest)]
@@ -52,9 +56,11 @@ def fetch(
         if name is None:
             from enginebuild.sources import folder
 
-            folder.fetch(request, missing, store, meter)
+            folder.fetch(request, missing, store, meter, followers or {})
         else:
             from enginebuild.sources import repository
 
-            repository.fetch(request, name, resolved.commit, missing, store, meter, jobs, patience)
+            repository.fetch(
+                request, name, resolved.commit, missing, store, meter, jobs, patience, followers or {}
+            )
     check(request.source, resolved.tree, stored_heads(store))

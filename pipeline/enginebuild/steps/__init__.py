@@ -17,6 +17,8 @@ from enginebuild.steps.image import IMAGE_VERSION, Packing, image_step
 from enginebuild_cache import Digest, Json
 
 _CONFIG = PurePosixPath(vllm.CONFIG_PATH)
+#: The time of every file and of the image, in seconds since 1970: equal inputs, equal bytes.
+CREATED = 0
 #: Stands in generated files for the build's key while that is not known; only ever shown, never built.
 _UNKNOWN = "sha256:(not resolved yet)"
 
@@ -35,7 +37,7 @@ def steps_of(recipe: Recipe, resolution: Resolution, bases: Bases, jobs: int) ->
     if isinstance(model, Unresolved):
         fetch = unresolved_step("fetch", FETCH_VERSION, model.reason)
     else:
-        fetch = fetch_step(model_request(recipe), model, jobs)
+        fetch = fetch_step(model_request(recipe), model, vllm.MODEL_PATH, CREATED, jobs)
     for part in (model, base):
         if isinstance(part, Unresolved):
             files = _files(_settings(recipe, _UNKNOWN))
@@ -52,6 +54,7 @@ def steps_of(recipe: Recipe, resolution: Resolution, bases: Bases, jobs: int) ->
         {"fetch": vllm.MODEL_PATH, "configure": str(_CONFIG.parent)},
         settings.port,
         _labels(recipe, model, key) | dict(recipe.image.labels),
+        CREATED,
     )
     return RecipeSteps((fetch, configure, image_step(packing, bases, jobs)), key)
 

@@ -6,10 +6,9 @@ No layer is written. What is kept is a small description, from which the image i
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from enginebuild.bases import Bases
 from enginebuild.engines import vllm
@@ -20,24 +19,23 @@ from enginebuild.engines.vllm.image import (
     HEALTH_TIMEOUT_SECONDS,
 )
 from enginebuild.errors import RefusedError
-from enginebuild.events import Progress, Report
+from enginebuild.events import Report
 from enginebuild.lock import BaseLock
 from enginebuild.step import Step
-from enginebuild_cache import Digest, File, Json, Record, Store, Tree, canonical_json
+from enginebuild.steps.layers import described, placed
+from enginebuild_cache import File, Json, Store, Tree, canonical_json
 from enginebuild_images.assemble import assemble
 from enginebuild_images.base import Base
-from enginebuild_images.blob import LAYER, Descriptor
 from enginebuild_images.description import ImageDescription
 from enginebuild_images.errors import ImageError
 from enginebuild_images.image import Image
-from enginebuild_images.layer import LAYER_FORMAT, Layer, StreamedBlob, digest_of
+from enginebuild_images.layer import LAYER_FORMAT, Layer, StreamedBlob
 from enginebuild_images.policy import BUNDLE, LARGE, LAYERS, group, layer_budget
 from enginebuild_images.settings import Healthcheck, ImageSettings
 
 IMAGE_VERSION = 1
 
 DESCRIPTION = "image.json"
-_DESCRIPTOR = "descriptor.json"
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ class Packing:
     paths: Mapping[str, str]
     port: int
     labels: Mapping[str, str]
-    created: int = 0
+    created: int
 
     def fields(self) -> dict[str, Json]:
         return {
@@ -95,17 +93,21 @@ class Pack:
         return Tree.of([File(DESCRIPTION, store.put_bytes(content), len(content))])
 
     def _layers(self, inputs: Mapping[str, Tree], base: Base) -> tuple[Layer, ...]:
-        placed = {name: _placed(folder, inputs[name]) for name, folder in self.packing.paths.items()}
+        files = {name: placed(folder, inputs[name]) for name, folder in self.packing.paths.items()}
         return group(
-            placed["fetch"],
+            files["fetch"],
             budget=layer_budget(len(base.layers)),
-            volatile=placed["configure"],
+            volatile=files["configure"],
             mtime=self.packing.created,
         )
 
     def _digested(self, layers: tuple[Layer, ...], store: Store, report: Report) -> list[StreamedBlob]:
         with ThreadPoolExecutor(self.jobs) as pool:
-            return list(pool.map(lambda layer: _digested(layer, store, report), layers))
+            descriptors = pool.map(lambda layer: described(layer, store, report), layers)
+            return [
+                StreamedBlob(descriptor, layer, store)
+                for descriptor, layer in zip(descriptors, layers, strict=True)
+            ]
 
 
 def image_step(packing: Packing, bases: Bases, jobs: int) -> Step:
@@ -117,34 +119,6 @@ def image_of(tree: Tree, store: Store, locked: BaseLock, bases: Bases) -> Image:
     """The image that a finished step describes; nothing of its layers is read until they are sent."""
     description = ImageDescription.from_json(json.loads(store.read_bytes(tree.file(DESCRIPTION))))
     return description.image(store, bases.blobs(locked.reference, locked.digest))
-
-
-def _digested(layer: Layer, store: Store, report: Report) -> StreamedBlob:
-    """The layer with its digest, which is taken once and then kept as a record of its own."""
-    document: dict[str, Json] = {"step": "layer", "fields": layer.to_json()}
-    key = Digest.of_json(document)
-    if (record := store.record(key)) is not None:
-        kept = json.loads(store.read_bytes(record.tree.file(_DESCRIPTOR)))
-        return StreamedBlob(Descriptor(LAYER, Digest.parse(kept["digest"]), kept["size"]), layer, store)
-    digest = digest_of(layer, lambda file: _reported(file, store, report))
-    descriptor = Descriptor(LAYER, digest, layer.size)
-    content = canonical_json({"digest": str(digest), "size": layer.size})
-    tree = Tree.of([File(_DESCRIPTOR, store.put_bytes(content), len(content))])
-    store.put_record(Record(key, "layer", document, tree, {"subject": layer.summary}))
-    return StreamedBlob(descriptor, layer, store)
-
-
-def _reported(file: File, store: Store, report: Report) -> Iterator[bytes]:
-    done = 0
-    for piece in store.read(file):
-        yield piece
-        done += len(piece)
-        if file.size >= LARGE:
-            report(Progress(f"digest {file.path}", done, file.size))
-
-
-def _placed(folder: str, tree: Tree) -> dict[str, File]:
-    return {str(PurePosixPath(folder, file.path)): file for file in tree}
 
 
 def _entrypoint_of(base: Base) -> tuple[str, ...] | None:

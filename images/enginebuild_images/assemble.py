@@ -8,10 +8,10 @@ from typing import cast
 
 from enginebuild_cache import Json, canonical_json
 from enginebuild_images.base import Base
-from enginebuild_images.blob import CONFIG, LAYER, MANIFEST, BytesBlob
+from enginebuild_images.blob import CONFIG, MANIFEST, BytesBlob
+from enginebuild_images.compressed import LayerBlob, diff_id
 from enginebuild_images.errors import ImageError
 from enginebuild_images.image import Image
-from enginebuild_images.layer import StreamedBlob
 from enginebuild_images.policy import MOST_LAYERS
 from enginebuild_images.settings import ImageSettings
 from enginebuild_images.tar import check_mtime
@@ -23,7 +23,7 @@ BASE_DIGEST = "org.opencontainers.image.base.digest"
 _KEPT = ("architecture", "os", "variant", "os.version", "os.features", "author")
 
 
-def assemble(base: Base, layers: Sequence[StreamedBlob], settings: ImageSettings) -> Image:
+def assemble(base: Base, layers: Sequence[LayerBlob], settings: ImageSettings) -> Image:
     """Put layers on a base. Raises ImageError for too many layers or a time that cannot be written."""
     check_mtime(settings.created)
     count = len(base.layers) + len(layers)
@@ -59,9 +59,9 @@ def _annotations(base: Base, settings: ImageSettings) -> dict[str, Json]:
     return annotations | dict(settings.annotations)
 
 
-def _config(base: Base, layers: Sequence[StreamedBlob], settings: ImageSettings) -> dict[str, Json]:
+def _config(base: Base, layers: Sequence[LayerBlob], settings: ImageSettings) -> dict[str, Json]:
     created = timestamp(settings.created)
-    diff_ids: list[Json] = [*base.diff_ids, *(_diff_id(layer) for layer in layers)]
+    diff_ids: list[Json] = [*base.diff_ids, *(str(diff_id(layer)) for layer in layers)]
     history: list[Json] = [*_base_history(base), *(_history(layer, created) for layer in layers)]
     kept: dict[str, Json] = {key: base.config[key] for key in _KEPT if key in base.config}
     return kept | {
@@ -72,13 +72,7 @@ def _config(base: Base, layers: Sequence[StreamedBlob], settings: ImageSettings)
     }
 
 
-def _diff_id(layer: StreamedBlob) -> str:
-    if layer.descriptor.media_type != LAYER:
-        raise ImageError(f"a layer of type {layer.descriptor.media_type} is not an uncompressed tar")
-    return str(layer.descriptor.digest)
-
-
-def _history(layer: StreamedBlob, created: str) -> Json:
+def _history(layer: LayerBlob, created: str) -> Json:
     return {"created": created, "created_by": f"enginebuild: {layer.layer.summary}"}
 
 

@@ -4,24 +4,38 @@ from __future__ import annotations
 
 import errno
 import os
+import struct
 import sys
 from pathlib import Path
 
 from enginebuild_cache.durable import NO_LINKS
 
-#: linux/fs.h: _IOW(0x94, 9, int).
-_FICLONE = 0x40049409
+#: linux/fs.h: _IOW(0x94, 9, int), and _IOW(0x94, 13, struct file_clone_range).
+_FICLONE, _FICLONERANGE = 0x40049409, 0x4020940D
 _UNSUPPORTED = NO_LINKS | {errno.EINVAL, errno.ENOTTY, errno.EBADF, errno.ETXTBSY}
 
 
 def reflink(source: int, target: int) -> bool:
     """Share the bytes of one open file with another, copied on write. False where that cannot be done."""
+    return _cloning(target, _FICLONE, source)
+
+
+def reflink_range(source: int, target: int, length: int, offset: int) -> bool:
+    """Share the first `length` bytes of one open file with another, where they stand at `offset`.
+
+    False where that cannot be done: on another file system, one without reflinks, or for a length or an
+    offset that is not whole blocks of it (4,096 bytes as a rule). Raises OSError for a full disk, say.
+    """
+    return _cloning(target, _FICLONERANGE, struct.pack("=qQQQ", source, 0, length, offset))
+
+
+def _cloning(target: int, request: int, argument: int | bytes) -> bool:
     if not sys.platform.startswith("linux"):
         return False
     import fcntl
 
     try:
-        fcntl.ioctl(target, _FICLONE, source)
+        fcntl.ioctl(target, request, argument)
     except OSError as error:
         if error.errno in _UNSUPPORTED:
             return False

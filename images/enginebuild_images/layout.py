@@ -14,9 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from enginebuild_cache import Digest, canonical_json
+from enginebuild_cache import Digest, canonical_json, chunks_of
 from enginebuild_images.blob import Blob, BytesBlob, Descriptor, FileBlob, verified
-from enginebuild_images.errors import ImageError
+from enginebuild_images.clone import clone, write_all
+from enginebuild_images.errors import ImageError, RegistryError
 from enginebuild_images.image import Image
 from enginebuild_images.layout_index import (
     BLOBS,
@@ -42,10 +43,17 @@ _OWN = frozenset({LAYOUT_FILE, INDEX_FILE, "blobs"})
 
 
 def write_layout(
-    image: Image, folder: Path, tags: Sequence[str] = (), report: Report = lambda _label, _done, _size: None
+    image: Image,
+    folder: Path,
+    tags: Sequence[str] = (),
+    report: Report = lambda _label, _done, _size: None,
+    *,
+    verify: bool = False,
 ) -> None:
     """Write or complete a layout; other images in it stay, a tag that it has moves to this image.
 
+    Layers share their blocks with the cache's files where the file system can. Those files were checked when
+    they entered the cache; `verify` reads and checks them again. What is copied is always checked.
     Raises ImageError for a folder that is something else, a full disk, and bytes that are not as described.
     """
     with _failing(folder):
@@ -53,8 +61,9 @@ def write_layout(
         with _alone(folder):
             _begin(folder)
             for blob in (*image.blobs, image.manifest):
-                _write_blob(folder, blob, report)
-            _write(folder / INDEX_FILE, [canonical_json(with_image(read_index(folder), image, tags))])
+                _write_blob(folder, blob, report, verify)
+            index = canonical_json(with_image(read_index(folder), image, tags))
+            _write(folder / INDEX_FILE, index)
 
 
 def read_layout(location: str, platform: Platform = LINUX_AMD64) -> Image:
@@ -136,36 +145,61 @@ def _begin(folder: Path) -> None:
             path.unlink()
     for name, content in ((INDEX_FILE, EMPTY_INDEX), (LAYOUT_FILE, LAYOUT)):
         if not (folder / name).exists():
-            _write(folder / name, [content])
+            _write(folder / name, content)
 
 
-def _write_blob(folder: Path, blob: Blob, report: Report) -> None:
+def _write_blob(folder: Path, blob: Blob, report: Report, verify: bool) -> None:
     descriptor = blob.descriptor
     path = folder / blob_path(descriptor.digest)
     if not path.is_file() or path.stat().st_size != descriptor.size:
-        _write(path, _reported(verified(descriptor, blob.chunks(), _label(descriptor)), descriptor, report))
+        with _appearing(path) as file:
+            if not clone(blob, file):
+                _copy(blob, file, report)
+            elif verify or isinstance(blob, FileBlob):  # a file of somebody else's was never checked by us
+                _check(blob, file, report)
     report(_label(descriptor), descriptor.size, descriptor.size)
+
+
+def _copy(blob: Blob, file: BinaryIO, report: Report) -> None:
+    file.seek(0)
+    file.truncate()
+    for piece in _checked(blob, blob.pieces(), report):
+        write_all(file, piece)
+
+
+def _check(blob: Blob, file: BinaryIO, report: Report) -> None:
+    file.seek(0)
+    for _ in _checked(blob, chunks_of(file), report):
+        pass
+
+
+def _checked(blob: Blob, pieces: Iterable[bytes], report: Report) -> Iterator[bytes]:
+    """Pass a blob's bytes on, digested once; where they are wrong, the blob itself says which of them."""
+    descriptor, done = blob.descriptor, 0
+    try:
+        for piece in verified(descriptor, pieces, _label(descriptor)):
+            yield piece
+            done += len(piece)
+            report(_label(descriptor), done, descriptor.size)
+    except RegistryError:
+        raise
+    except ImageError:
+        for _ in blob.chunks():
+            pass
+        raise
 
 
 def _label(descriptor: Descriptor) -> str:
     return f"blob {descriptor.digest.short}"
 
 
-def _reported(chunks: Iterable[bytes], descriptor: Descriptor, report: Report) -> Iterator[bytes]:
-    done = 0
-    for chunk in chunks:
-        yield chunk
-        done += len(chunk)
-        report(_label(descriptor), done, descriptor.size)
-
-
-def _write(path: Path, chunks: Iterable[bytes]) -> None:
-    """Write a file so that it appears whole, and stays after a power cut."""
+@contextmanager
+def _appearing(path: Path) -> Iterator[BinaryIO]:
+    """A file to be written, which appears whole at its path, and stays after a power cut."""
     partial = path.with_name(f"{_PARTIAL}{path.name}")
     try:
-        with partial.open("wb", buffering=0) as file:
-            for chunk in chunks:
-                _write_all(file, chunk)
+        with partial.open("w+b", buffering=0) as file:
+            yield file
             os.fsync(file.fileno())
         partial.replace(path)
     except BaseException:
@@ -174,10 +208,9 @@ def _write(path: Path, chunks: Iterable[bytes]) -> None:
     _sync(path.parent)
 
 
-def _write_all(file: BinaryIO, chunk: bytes) -> None:
-    rest = memoryview(chunk)
-    while rest:
-        rest = rest[file.write(rest) :]
+def _write(path: Path, content: bytes) -> None:
+    with _appearing(path) as file:
+        write_all(file, content)
 
 
 def _sync(folder: Path) -> None:

@@ -51,7 +51,7 @@ def _copy(
 ) -> tuple[Digest, int]:
     temporary = unique(files.layout.tmp)
     try:
-        with failing_as("copy", source):
+        with failing_as("copy", f"{source} into {files.layout.root}"):
             digest, size = _written(source, temporary, follower)
         _check(source, digest, expected)
         files.admit(temporary, digest)

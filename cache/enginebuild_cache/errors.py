@@ -40,7 +40,7 @@ class WrongDigest(CacheError):  # noqa: N818 - what happened, as in FileNotFound
 
 
 @contextmanager
-def failing_as(doing: str, path: Path) -> Iterator[None]:
+def failing_as(doing: str, path: Path | str) -> Iterator[None]:
     """Turn an OSError of the block into a CacheError that names what was being done, and to what."""
     try:
         yield
@@ -48,7 +48,7 @@ def failing_as(doing: str, path: Path) -> Iterator[None]:
         raise described(error, doing, path) from error
 
 
-def described(error: OSError, doing: str, path: Path) -> CacheError:
+def described(error: OSError, doing: str, path: Path | str) -> CacheError:
     """The CacheError for an OSError; `doing` reads after "cannot", such as "write"."""
     if error.errno in _FULL:
         why = "the disk is full" if error.errno == errno.ENOSPC else "the disk quota is used up"

@@ -47,7 +47,7 @@ class Quantity(click.ParamType[int]):
         if self.name == "size":
             unit = unit.removesuffix("b")
         if match is None or unit not in self._units:
-            self.fail(f"{value!r} is not a {self.name}; write it like {self._example}", param, ctx)
+            self.fail(f"{value!r} is no {self.name}; write it like {self._example}", param, ctx)
         return int(match[1]) * self._units[unit]
 
 

@@ -6,10 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from enginebuild.errors import PublishError
-from enginebuild.events import Report
+from enginebuild.errors import PublishError, RefusedError
+from enginebuild.events import Note, Report
+from enginebuild_images.blob import Blob
+from enginebuild_images.compressed import CompressedBlob
 from enginebuild_images.errors import ImageError
 from enginebuild_images.image import Image
+from enginebuild_images.layer import StreamedBlob
+from enginebuild_images.limits import check_limits
 from enginebuild_images.reference import Reference
 
 if TYPE_CHECKING:  # its HTTP client takes longer to import than a cached run takes
@@ -36,6 +40,9 @@ class RegistryPublisher:
             raise PublishError(error.message, error.hint) from error
 
     def publish(self, image: Image, report: Report) -> None:
+        """Raises RefusedError, too, before anything is sent."""
+        layers = [(_label(blob), blob.descriptor.size) for blob in image.layers]
+        require_limits(self.repository, layers, len(image.manifest.content), len(image.layers), report)
         try:
             self.registry().push(image, self.repository, self.tags)
         except ImageError as error:
@@ -46,3 +53,28 @@ class RegistryPublisher:
 
     def advice(self, image: Image) -> str:
         return f"run it:  docker run --rm -p 8000:8000 --ipc=host [--gpus all] {self.name(image)}"
+
+
+def require_limits(
+    repository: Reference,
+    layers: Sequence[tuple[str, int]],
+    manifest_size: int,
+    layer_count: int,
+    report: Report,
+) -> None:
+    """Refuse what the registry cannot take, warn of what it may not. Raises RefusedError.
+
+    `layers`: what is in each and its bytes; files do as well, since each is in one layer at least as large.
+    """
+    refusals, warnings = check_limits(repository, layers, manifest_size, layer_count)
+    if refusals:
+        hints = dict.fromkeys(finding.hint for finding in refusals)
+        raise RefusedError("\n".join(finding.message for finding in refusals), "; ".join(hints))
+    for finding in warnings:
+        report(Note(f"{finding.message}; {finding.hint}", "warning"))
+
+
+def _label(blob: Blob) -> str:
+    if isinstance(blob, StreamedBlob | CompressedBlob):
+        return blob.layer.summary
+    return f"the base image ({blob.descriptor.digest.short})"

@@ -14,6 +14,7 @@ from enginebuild_cache.durable import remove, replace, unique
 from enginebuild_cache.errors import CacheError, failing_as
 from enginebuild_cache.layout import Layout
 from enginebuild_cache.lock import Guard, held, try_hold
+from enginebuild_cache.uses import Uses
 
 #: A lease of another host is believed for so long (ns) though its lock looks free: flock may not reach us.
 _FOREIGN_LEASE = 24 * 3600 * 1_000_000_000
@@ -58,14 +59,19 @@ def oldest_lease(layout: Layout, now: int) -> int:
 class Pins:
     """Named sets of keys whose records gc keeps."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, guard: Guard, uses: Uses) -> None:
         self._layout = layout
+        self._guard = guard
+        self._uses = uses
 
     def set(self, name: str, keys: Iterable[Digest]) -> None:
         """Pin these keys under a name, instead of those that it had. Raises CacheError."""
         path = self._layout.pin(name)
-        names: list[Json] = [key.hex for key in sorted(set(keys))]
-        with failing_as("write", path):
+        pinned = sorted(set(keys))
+        names: list[Json] = [key.hex for key in pinned]
+        with self._guard.shared(), failing_as("write", path):
+            for key in pinned:  # a gc that has read the pins already sees that these are used
+                self._uses.mark(key)
             replace(self._layout.tmp, path, canonical_json({"name": name, "keys": names}))
 
     def remove(self, name: str) -> bool:

@@ -37,7 +37,7 @@ def _entries(store: Store) -> list[Path]:
 def _spoil(store: Store, digest: Digest) -> None:
     """Write a wrong digest into the only entry: an answer that has it was not read from the file."""
     (entry,) = _entries(store)
-    (tampered := entry.read_bytes().replace(digest.hex.encode(), b"0" * 64))
+    tampered = entry.read_bytes().replace(digest.hex.encode(), b"0" * 64)
     entry.write_bytes(tampered)
 
 

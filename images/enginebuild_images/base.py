@@ -55,6 +55,10 @@ class Base:
             raise ImageError(
                 f"{where} is an index where an image was expected", "name the image by its digest"
             )
+        if read.is_model:
+            raise ImageError(
+                f"{where} is a ModelPack artifact, not an image", "name an image that can be run"
+            )
         settings = read_config(config, where)
         _check_platform(settings, platform, where)
         _check_layers(read, settings, where)

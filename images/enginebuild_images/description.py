@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from enginebuild_cache import Digest, Json
-from enginebuild_images.blob import CONFIG, MANIFEST, Blob, BytesBlob, Descriptor
+from enginebuild_images.blob import MANIFEST, Blob, BytesBlob, Descriptor
 from enginebuild_images.compressed import CompressedBlob
 from enginebuild_images.compression import Method
 from enginebuild_images.errors import ImageError
@@ -77,7 +77,8 @@ class ImageDescription:
 
     def image(self, source: Source, base_blob: Callable[[Descriptor], Blob]) -> Image:
         """The image again, by the same digest. `source` has our files, `base_blob` the base's layers."""
-        descriptors = self._read().layers
+        manifest = self._read()
+        descriptors = manifest.layers
         first = len(descriptors) - len(self.layers)
         ours = (
             self._blob(position, descriptor, source)
@@ -85,7 +86,7 @@ class ImageDescription:
         )
         return Image(
             BytesBlob(MANIFEST, self.manifest),
-            BytesBlob(CONFIG, self.config),
+            BytesBlob(manifest.config.media_type, self.config),
             (*map(base_blob, descriptors[:first]), *ours),
         )
 

@@ -28,6 +28,10 @@ INDEX_TYPES = frozenset({media.INDEX, media.DOCKER_INDEX})
 MANIFEST_TYPES = frozenset({media.MANIFEST, media.DOCKER_MANIFEST})
 CONFIG_TYPES = frozenset({media.CONFIG, media.DOCKER_CONFIG})
 
+#: ModelPack (CNCF model-spec, June 2026): a model as an artifact of its own, whose layers no engine unpacks.
+MODEL_CONFIG = "application/vnd.cncf.model.config.v1+json"
+MODEL_LAYERS = "application/vnd.cncf.model."
+
 _SCHEMA1 = "application/vnd.docker.distribution.manifest.v1"
 _ATTESTATION = "vnd.docker.reference.type"  # BuildKit's annotation of SBOMs and provenance in an index
 
@@ -56,12 +60,17 @@ LINUX_AMD64 = Platform()
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """An image manifest as read. `layers` have OCI's media types."""
+    """An image manifest as read. `layers` have OCI's media types, or ModelPack's."""
 
     media_type: str
     config: Descriptor
     layers: tuple[Descriptor, ...]
     annotations: Mapping[str, str]
+
+    @property
+    def is_model(self) -> bool:
+        """A ModelPack artifact: nothing that an engine could run."""
+        return self.config.media_type == MODEL_CONFIG
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +168,8 @@ def read_platform(value: Json) -> Platform | None:
 
 def _read_image(document: Mapping[str, Json], media_type: str, where: str) -> Manifest:
     config = Descriptor.from_json(document.get("config"))
-    if config.media_type not in CONFIG_TYPES:
+    is_model = config.media_type == MODEL_CONFIG
+    if config.media_type not in CONFIG_TYPES and not is_model:
         raise ImageError(
             f"{where} is an artifact of type {config.media_type}, not an image",
             "name an image that can be run",
@@ -171,13 +181,15 @@ def _read_image(document: Mapping[str, Json], media_type: str, where: str) -> Ma
     return Manifest(
         media_type,
         config,
-        tuple(_read_layer(value, where) for value in layers),
+        tuple(_read_layer(value, where, is_model) for value in layers),
         {key: str(text) for key, text in annotations.items()} if isinstance(annotations, dict) else {},
     )
 
 
-def _read_layer(value: Json, where: str) -> Descriptor:
+def _read_layer(value: Json, where: str, is_model: bool) -> Descriptor:
     descriptor = Descriptor.from_json(value)
+    if is_model and descriptor.media_type.startswith(MODEL_LAYERS):
+        return descriptor
     kind = LAYER_TYPES.get(descriptor.media_type)
     if kind is None:
         raise ImageError(

@@ -29,7 +29,7 @@ class OnDisk(Source, Protocol):
 
 
 def clone(blob: Blob, target: BinaryIO) -> bool:
-    """Write a blob into an empty file by sharing blocks. False where that cannot be, and then a part is there.
+    """Write a blob into an empty file by sharing blocks. False where that cannot be: a part of it is there.
 
     A layer's own bytes, and those of files too small to be shared, are written as ever. Raises ImageError for
     a file of another size than described, OSError for what the target's disk says.

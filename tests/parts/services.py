@@ -39,6 +39,9 @@ PACKAGES = {
     "skopeo": "skopeo",
     "busybox": "busybox-static",
     "strace": "strace",
+    "mkfs.xfs": "xfsprogs",
+    "mkfs.btrfs": "btrfs-progs",
+    "mkfs.ext4": "e2fsprogs",
 }
 
 _PREFIX = "enginebuild-tests-"

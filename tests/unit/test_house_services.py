@@ -63,7 +63,7 @@ def test_where_there_is_no_apt_it_says_the_same(bare: Path) -> None:
 def test_root_installs_what_is_missing_and_nothing_else(bare: Path) -> None:
     _standin(bare, "id", "echo 0")
     _standin(bare, "apt-get", f'echo "$DEBIAN_FRONTEND $*" >> {bare}/asked')
-    for name in ("docker", "dockerd", "strace"):
+    for name in ("docker", "dockerd", "strace", "mkfs.xfs", "mkfs.btrfs", "mkfs.ext4"):
         _standin(bare, name, "")
     said = _install(bare)
     assert (said.returncode, said.stderr) == (0, "")

@@ -2,12 +2,16 @@
 
 A registry then keeps every shard of a model once, whatever else an image holds, and a changed setting sends
 a few kilobytes. Order follows the paths alone, never the order in which files were named.
+
+Where there are more large files than layers, as many neighbours share a layer as must, always the same number
+of them. Groups then depend on that number alone: a base with a layer more or less leaves them as they are, a
+changed file sends its own group, and a changed small file no large one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from itertools import chain, pairwise
+from itertools import chain
 
 from enginebuild_cache import File
 from enginebuild_images.errors import ImageError
@@ -54,10 +58,10 @@ def group(
         raise ImageError("no layer is left for the files of the image", "name a base image with fewer layers")
     stable, last = _entries(files, executable), _entries(volatile or {}, executable)
     check_paths(entry.path for entry in (*stable, *last))
-    units = [*_large(stable), *_bundles(stable)]
+    large, small = _large(stable), _bundles(stable)
     if last and budget > 1:
-        return (*_layers(_evenly(units, budget - 1), mtime), Layer.of(last, mtime))
-    return _layers(_evenly([*units, last] if last else units, budget), mtime)
+        return (*_layers(_fitted(large, small, budget - 1), mtime), Layer.of(last, mtime))
+    return _layers(_fitted(large, [*small, last] if last else small, budget), mtime)
 
 
 def _entries(files: Mapping[str, File], executable: Collection[str]) -> list[Entry]:
@@ -87,11 +91,19 @@ def _bundles(entries: Sequence[Entry]) -> list[list[Entry]]:
     return bundles
 
 
-def _evenly(units: list[list[Entry]], most: int) -> list[list[Entry]]:
-    """Neighbours together, so that at most `most` groups remain and none has two units more than another."""
-    count = min(len(units), most)
-    edges = [position * len(units) // count for position in range(count + 1)] if count else [0]
-    return [[*chain.from_iterable(units[start:end])] for start, end in pairwise(edges)]
+def _fitted(large: list[list[Entry]], small: list[list[Entry]], most: int) -> list[list[Entry]]:
+    """Neighbours together, as few in each group as `most` groups allow; large ones apart from small ones."""
+    if most == 1 or not large or not small:
+        units = [*large, *small]
+        return _by(units, -(-len(units) // most))
+    share = 1
+    while -(-len(large) // share) + -(-len(small) // share) > most:
+        share += 1
+    return [*_by(large, share), *_by(small, share)]
+
+
+def _by(units: list[list[Entry]], share: int) -> list[list[Entry]]:
+    return [[*chain.from_iterable(units[at : at + share])] for at in range(0, len(units), max(share, 1))]
 
 
 def _layers(groups: list[list[Entry]], mtime: int) -> tuple[Layer, ...]:

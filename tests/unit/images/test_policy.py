@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from enginebuild_cache import File
+from enginebuild_cache import Digest, File
 from enginebuild_images.errors import ImageError
 from enginebuild_images.layer import Layer
 from enginebuild_images.policy import BUNDLE, LARGE, MOST_LAYERS, group, layer_budget
@@ -43,15 +43,62 @@ def test_small_files_are_bundled_up_to_a_size() -> None:
     assert max(sizes) <= BUNDLE
 
 
-def test_more_files_than_layers_are_grouped_evenly_in_their_order() -> None:
-    files = _files(**{f"shard{number:03}": LARGE for number in range(163)}, config=1)
-    layers = group(files, budget=88, volatile={"/model/vllm.yaml": described("vllm.yaml", 90)})
-    assert len(layers) == 88
-    assert _paths(layers)[-1] == ["model/vllm.yaml"]
-    assert {len(paths) for paths in _paths(layers)[:-1]} == {1, 2}
-    shards = [path for paths in _paths(layers) for path in paths if "shard" in path]
-    assert shards == [f"model/shard{number:03}" for number in range(163)]
-    assert "model/config" in _paths(layers)[-2]
+def _checkpoint(changed: str = "") -> dict[str, File]:
+    """163 shards of 5 GB and small files; the one that changed has other bytes. Nothing is read of them."""
+    names = [f"model-{number:05}-of-00163.safetensors" for number in range(1, 164)]
+    files = {f"/model/{name}": described(name, 5 * 10**9) for name in names}
+    files["/model/config.json"] = described("config.json", 2_000)
+    files["/model/tokenizer.json"] = described("tokenizer.json", 8 * MIB)
+    if changed:
+        files[changed] = File("changed", Digest.of(b"changed"), files[changed].size)
+    return files
+
+
+def _of_checkpoint(base_layers: int, changed: str = "", setting: str = "vllm.yaml") -> tuple[Layer, ...]:
+    budget = layer_budget(base_layers)
+    return group(_checkpoint(changed), budget=budget, volatile={"/etc/vllm.yaml": described(setting, 90)})
+
+
+def _sent_anew(before: tuple[Layer, ...], after: tuple[Layer, ...]) -> list[list[str]]:
+    known = set(before)
+    return [[entry.path for entry in layer.entries] for layer in after if layer not in known]
+
+
+def test_a_checkpoint_of_163_shards_stays_under_100_layers() -> None:
+    layers = _of_checkpoint(20)
+    assert [len(layer.entries) for layer in layers] == [*[3] * 54, 1, 2, 1]
+    assert 20 + len(layers) == 77
+    shards = [path for paths in _paths(layers) for path in paths if "model-" in path]
+    assert shards == [f"model/model-{number:05}-of-00163.safetensors" for number in range(1, 164)]
+    assert _paths(layers)[-2:] == [["model/config.json", "model/tokenizer.json"], ["etc/vllm.yaml"]]
+
+
+def test_a_changed_shard_sends_its_group_alone() -> None:
+    changed = "/model/model-00100-of-00163.safetensors"
+    anew = _sent_anew(_of_checkpoint(20), _of_checkpoint(20, changed))
+    assert anew == [[f"model/model-{number:05}-of-00163.safetensors" for number in (100, 101, 102)]]
+
+
+def test_changed_small_files_send_no_shard() -> None:
+    before = _of_checkpoint(20)
+    small = [["model/config.json", "model/tokenizer.json"]]
+    assert _sent_anew(before, _of_checkpoint(20, "/model/config.json")) == small
+    assert _sent_anew(before, _of_checkpoint(20, setting="other")) == [["etc/vllm.yaml"]]
+
+
+@pytest.mark.parametrize("base_layers", [18, 19, 21, 30, 40])
+def test_a_base_with_other_layers_sends_no_shard_anew(base_layers: int) -> None:
+    assert _sent_anew(_of_checkpoint(20), _of_checkpoint(base_layers)) == []
+
+
+def test_a_base_with_many_layers_makes_larger_groups() -> None:
+    assert [len(layer.entries) for layer in _of_checkpoint(60)] == [*[5] * 32, 3, 2, 1]
+
+
+def test_small_files_in_many_bundles_leave_room_for_large_ones() -> None:
+    files = _files(**{f"a{number:03}": LARGE for number in range(10)})
+    files |= _files(**{f"b{number:03}": 60 * MIB for number in range(80)})  # 10 bundles of 8
+    assert [len(layer.entries) for layer in group(files, budget=6)] == [4, 4, 2, 32, 32, 16]
 
 
 def test_one_layer_takes_all_when_no_other_is_left() -> None:

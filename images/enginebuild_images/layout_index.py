@@ -38,12 +38,17 @@ def blob_path(digest: Digest) -> str:
 
 
 def index_entry(image: Image, annotations: Mapping[str, str]) -> dict[str, Json]:
-    """What an index says of an image: its manifest, with its platform, under some annotations."""
+    """What an index says of an image: its manifest, with its platform, under some annotations.
+
+    Of an artifact it says the type instead; that has no platform.
+    """
     config = read_config(b"".join(image.config.chunks()), f"the image {image.digest}")
     descriptor = image.manifest.descriptor
-    return Descriptor(descriptor.media_type, descriptor.digest, descriptor.size, annotations).to_json() | {
-        "platform": {"architecture": config.get("architecture", ""), "os": config.get("os", "")}
-    }
+    entry = Descriptor(descriptor.media_type, descriptor.digest, descriptor.size, annotations).to_json()
+    kind = json.loads(image.manifest.content).get("artifactType")
+    if kind is not None:
+        return entry | {"artifactType": kind}
+    return entry | {"platform": {"architecture": config.get("architecture", ""), "os": config.get("os", "")}}
 
 
 def with_image(index: Mapping[str, Json], image: Image, tags: Sequence[str]) -> dict[str, Json]:

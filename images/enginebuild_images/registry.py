@@ -33,10 +33,13 @@ from enginebuild_images.manifest import (
     read_manifest,
 )
 from enginebuild_images.manifest_answer import described, media_type
+from enginebuild_images.layer import Layer, Source
 from enginebuild_images.pace import Pace, Retry, Stop
 from enginebuild_images.parallel import run_all
 from enginebuild_images.reference import Reference
 from enginebuild_images.repository import Host, Repository, Request
+from enginebuild_images.tag_list import list_tags
+from enginebuild_images.streaming import StreamedUpload
 from enginebuild_images.tokens import Authorizer
 from enginebuild_images.transport import INSECURE, Timeouts, Transport
 from enginebuild_images.upload import (
@@ -111,6 +114,7 @@ class Registry:
         self._transport = Transport(timeouts or Timeouts())
         self._hosts: dict[str, Host] = {}
         self._repositories: dict[tuple[str, str], Repository] = {}
+        self._mounts: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def __enter__(self) -> Registry:
@@ -127,6 +131,14 @@ class Registry:
     def close(self) -> None:
         """Close the connections."""
         self._transport.close()
+
+    def mount_from(self, reference: Reference) -> None:
+        """From now on a blob is asked for in this repository before it is sent to another of its registry."""
+        self._mounts[reference.registry] = reference.repository
+
+    def tags(self, reference: Reference) -> list[str]:
+        """Every tag of a repository; none if it does not exist yet. Raises RegistryError."""
+        return list_tags(self._repository(reference), self._pace())
 
     def resolve(self, reference: Reference, platform: Platform = LINUX_AMD64) -> Descriptor:
         """The manifest that a name stands for on a platform. Raises RegistryError, ImageError.
@@ -206,6 +218,15 @@ class Registry:
         there, found = self._head(tagged)
         return there and (found or self.manifest(tagged)[0]).digest == digest
 
+    def send(self, layer: Layer, source: Source, reference: Reference) -> Descriptor:
+        """Bring a layer into a repository and learn its digest on the way: its files are read once.
+
+        Raises RegistryError, also where the registry does not take a body before its digest.
+        """
+        return StreamedUpload(
+            self._repository(reference), layer, source, self._pace(), self._report
+        ).run()
+
     def push(self, image: Image, reference: Reference, tags: Sequence[str] = ()) -> PushResult:
         """Bring an image into a repository, by digest, at the reference's tag and at `tags`.
 
@@ -247,6 +268,8 @@ class Registry:
         # Only within one registry: Docker Hub fails on a source of another (go-containerregistry #1741).
         if isinstance(origin, RegistryBlob) and origin.repository.registry == repository.registry:
             source = origin.repository.name
+        if source is None and self._mounts.get(repository.registry) != repository.name:
+            source = self._mounts.get(repository.registry)
         return Upload(repository, blob, pace, self._report, source)
 
     def _put_manifests(

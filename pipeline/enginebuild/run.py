@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from enginebuild.bases import Bases
-from enginebuild.build import Outcome, build
+from enginebuild.build import Elsewhere, Outcome, build
 from enginebuild.errors import RecipeError
 from enginebuild.events import Note, Report
 from enginebuild.lock import Lock, lock_path, read_lock, write_lock
@@ -49,17 +49,19 @@ def run(
     locked: bool = False,
     keep_lock: bool = True,
     jobs: int = 4,
+    elsewhere: Elsewhere | None = None,
 ) -> Built:
     """Resolve, build what has no record, and publish. Raises EngineBuildError, CacheError.
 
-    `locked`: the lock must say what the recipe says. `keep_lock`: write it where it does not.
+    `locked`: the lock must say what the recipe says. `keep_lock`: write it where it does not. `elsewhere`:
+    records of other machines.
     """
     with store.lease():
         lock = _lock(recipe, store, bases, report, locked=locked, keep=keep_lock)
         resolution = Resolution(lock.model, lock.base, lock.tools)
         planned = steps_of(recipe, resolution, bases, jobs)
         assert planned.key is not None
-        outcomes = build(planned.steps, recipe.name, store, report)
+        outcomes = build(planned.steps, recipe.name, store, report, elsewhere)
         image = image_of(outcomes["image"].tree, store, lock.base, bases)
         places = publishers(recipe.tags(planned.key, lock.model.commit))
         published = publish(image, places, outcomes["image"].tree, store, report)

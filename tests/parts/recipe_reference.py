@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 
 from enginebuild.recipe import catalogue
-from enginebuild.recipe.format import ENGINE, IMAGE, MODEL, RECIPE
+from enginebuild.recipe.format import CACHE, ENGINE, IMAGE, MODEL, RECIPE
 from enginebuild.recipe.section import Field, Section
 
 PAGE = Path(__file__).parents[2] / "docs" / "recipe.md"
@@ -38,7 +38,7 @@ def _fields(section: Section) -> str:
 
 
 def _name(field: Field) -> str:
-    if field.kind in (ENGINE, IMAGE):
+    if field.kind in (ENGINE, IMAGE, CACHE):
         return f"[mapping](#{field.name})"
     return field.kind.name
 
@@ -63,6 +63,7 @@ _PARTS = {
     "model": lambda: _fields(MODEL),
     "engine": lambda: _fields(ENGINE),
     "image": lambda: _fields(IMAGE),
+    "cache": lambda: _fields(CACHE),
     "gpus": _gpus,
 }
 

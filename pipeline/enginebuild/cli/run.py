@@ -14,6 +14,7 @@ from enginebuild.cli.options import (
     places_options,
     recipe_argument,
 )
+from enginebuild.cli.remote import mounting, remote_options, shared_of
 
 
 @click.command("run")
@@ -22,6 +23,7 @@ from enginebuild.cli.options import (
 @cache_option
 @click.option("--locked", is_flag=True, help="Refuse (exit 4) if the lock is absent or does not fit.")
 @places_options
+@remote_options
 @jobs_option
 @json_option
 def command(
@@ -32,6 +34,8 @@ def command(
     push: bool,
     load: bool,
     output: Path | None,
+    cache_from: str | None,
+    cache_to: str | None,
     jobs: int,
     as_json: bool,
 ) -> None:
@@ -48,16 +52,18 @@ def command(
     checked = read_checked(recipe, overrides)
     places = Places.of(checked, push=push, load=load, output=output)
     with opened(checked.folder, cache_dir, jobs=jobs, as_json=as_json) as tools:
+        shared = shared_of(checked, cache_from, cache_to, tools.registry, jobs)
         built = run(
             checked,
             tools.store,
             tools.bases,
-            lambda tags: places.publishers(tags, tools.registry),
+            lambda tags: places.publishers(tags, mounting(tools.registry, shared)),
             tools.output,
             locked=locked,
             # A lock holds what the file says; with --set it would hold what one command line said.
             keep_lock=not overrides,
             jobs=jobs,
+            elsewhere=shared,
         )
         tools.output.result(built.names, built.to_json())
         for advice in built.advice:

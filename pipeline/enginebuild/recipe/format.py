@@ -19,12 +19,13 @@ from enginebuild.recipe.kinds import (
 from enginebuild.recipe.quantization import Quantization
 from enginebuild.recipe.section import Field, Section, ShortOrSection
 from enginebuild.recipe.unknown import answer
-from enginebuild.recipe.words import COMPRESSIONS, DTYPES, LAZY, PLATFORMS, TENSORRT_LLM
+from enginebuild.recipe.words import COMPRESSIONS, DTYPES, LAYOUTS, LAZY, PLATFORMS, TENSORRT_LLM
 from enginebuild_cache import Json
 
 RECIPE_VERSION = 1
 DEFAULT_TAGS = ("{key}",)
 DEFAULT_AUTH = "HF_TOKEN"
+BASE_EXAMPLE = "docker.io/vllm/vllm-openai:v0.33.0"
 
 
 def _anchored(pattern: str) -> str:
@@ -134,9 +135,16 @@ IMAGE = Section(
                 "write for example docker.io/vllm/vllm-openai:v0.33.0",
             ),
             "What the image stands on: scratch, an OCI layout relative to the recipe, or a reference with "
-            "tag or digest.",
-            "docker.io/vllm/vllm-openai:v0.33.0",
-            required=True,
+            "tag or digest. Required, unless layout is model or modelpack.",
+            BASE_EXAMPLE,
+        ),
+        Field(
+            "layout",
+            Choice(("server", "model", "modelpack"), LAYOUTS),
+            "What the image is: a server with its model; the model alone, for image volumes; or the model as "
+            "a ModelPack artifact.",
+            "server",
+            "server",
         ),
         Field(
             "repository",
@@ -190,6 +198,29 @@ IMAGE = Section(
             "How our layers are compressed; auto compresses those that shrink by a fifth or more.",
             "none",
             "none",
+        ),
+    ),
+    answer,
+    conditions={
+        "if": {"properties": {"layout": {"enum": ["model", "modelpack"]}}, "required": ["layout"]},
+        "then": {"properties": {"base": {"const": "scratch"}}},
+        "else": {"required": ["base"]},
+    },
+)
+
+CACHE = Section(
+    (
+        Field(
+            "remote",
+            Text(
+                "the name of a repository",
+                references.cache_repository,
+                _anchored(references.REPOSITORY),
+                "write for example registry.example.com/llm/cache",
+            ),
+            "Repository from which records are taken and to which they are sent, without a tag.",
+            "registry.example.com/llm/cache",
+            required=True,
         ),
     ),
     answer,
@@ -260,6 +291,12 @@ RECIPE = Section(
             "The image to build.",
             {"base": "docker.io/vllm/vllm-openai:v0.33.0"},
             required=True,
+        ),
+        Field(
+            "cache",
+            CACHE,
+            "What is shared with other machines.",
+            {"remote": "registry.example.com/llm/cache"},
         ),
     ),
     answer,

@@ -10,12 +10,13 @@ from typing import Literal, cast
 from enginebuild.errors import Problem, RecipeError
 from enginebuild.recipe.format import DEFAULT_TAGS
 from enginebuild.recipe.node import MappingNode
-from enginebuild.recipe.references import expand
+from enginebuild.recipe.references import SCRATCH, expand
 from enginebuild.recipe.render import render_problems
 from enginebuild_cache import Digest, Json
 
 Dtype = Literal["auto", "float16", "bfloat16", "float32"]
 Platform = Literal["linux/amd64", "linux/arm64"]
+Layout = Literal["server", "model", "modelpack"]
 Compression = Literal["none", "gzip", "zstd", "auto"]
 
 
@@ -42,7 +43,10 @@ class Engine:
 
 @dataclass(frozen=True, slots=True)
 class ImageTarget:
-    """`base` is `scratch`, `oci:folder[:tag]` or a reference; `tags` still have their placeholders."""
+    """`base` is `scratch`, `oci:folder[:tag]` or a reference; `tags` still have their placeholders.
+
+    With the layouts `model` and `modelpack` the base is `scratch`.
+    """
 
     base: str
     repository: str | None
@@ -50,11 +54,15 @@ class ImageTarget:
     labels: Mapping[str, str]
     platform: Platform
     compression: Compression
+    layout: Layout = "server"
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """`path` is the file it came from, None for one that was parsed from bytes."""
+    """`path` is the file it came from, None for one that was parsed from bytes.
+
+    `remote` is the repository of the remote cache.
+    """
 
     name: str
     model: Model
@@ -65,6 +73,7 @@ class Recipe:
     gpu: str | None
     engine: Engine
     image: ImageTarget
+    remote: str | None
     path: Path | None = field(compare=False)
     root: MappingNode = field(compare=False, repr=False)
 
@@ -101,13 +110,15 @@ def from_values(values: Mapping[str, Json], path: Path | None, root: MappingNode
         gpu=_optional(values["gpu"]),
         engine=Engine("vllm", str(engine["version"]), cast("Mapping[str, Json]", engine["args"])),
         image=ImageTarget(
-            base=str(image["base"]),
+            base=str(image["base"] or SCRATCH),
             repository=_optional(image["repository"]),
             tags=_texts(image["tags"]) or DEFAULT_TAGS,
             labels=cast("Mapping[str, str]", image["labels"]),
             platform=cast("Platform", image["platform"]),
             compression=cast("Compression", image["compression"]),
+            layout=cast("Layout", image["layout"]),
         ),
+        remote=_remote(values["cache"]),
         path=path,
         root=root,
     )
@@ -126,6 +137,10 @@ def _model(values: Mapping[str, Json]) -> Model:
         ignore_patterns=_texts(values["ignore_patterns"]),
         allow_pickle=bool(values["allow_pickle"]),
     )
+
+
+def _remote(cache: Json) -> str | None:
+    return _optional(cache["remote"]) if isinstance(cache, dict) else None
 
 
 def _optional(value: Json) -> str | None:

@@ -17,6 +17,8 @@ _HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(?::[0-
 REPOSITORY = rf"(?:{_HOST}/)?{_COMPONENT}(?:/{_COMPONENT})*"
 TAG = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
 _DIGEST = r"sha256:[0-9a-f]{64}"
+#: The base that is none.
+SCRATCH = "scratch"
 BASE = rf"scratch|oci:.+|{REPOSITORY}(?::{TAG})?(?:@{_DIGEST})?"
 _REPOSITORY = re.compile(REPOSITORY + r"\Z")
 _REFERENCE = re.compile(rf"(?P<name>{REPOSITORY})(?::(?P<tag>{TAG}))?(?:@(?P<digest>{_DIGEST}))?\Z")
@@ -40,7 +42,7 @@ TAG_PATTERN = rf"(?:[A-Za-z0-9_]|{_FILLED})(?:[A-Za-z0-9._-]|{_FILLED})*"
 
 def base(text: str) -> Complaint | None:
     """`scratch`, `oci:./layout[:tag]`, or a registry reference with a tag or a digest."""
-    if text == "scratch":
+    if text == SCRATCH:
         return None
     if text.startswith("oci:"):
         return _layout(text)
@@ -100,6 +102,14 @@ def repository(text: str) -> Complaint | None:
     return Complaint(
         message, _reference_hint(text) or "write for example registry.example.com/llm/llama-3.1-8b"
     )
+
+
+def cache_repository(text: str) -> Complaint | None:
+    """A registry reference without tag and digest: a cache has tags of its own."""
+    match = None if _REPOSITORY.match(text) else _REFERENCE.match(text)
+    if match is not None:
+        return Complaint(f"has a tag or a digest: {quoted(text)}", f"write {bare(match['name'])}")
+    return repository(text)
 
 
 def tag(text: str) -> Complaint | None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from enginebuild.errors import Problem
+from enginebuild.recipe.format import BASE_EXAMPLE
 from enginebuild.recipe.node import MappingNode, Node
-from enginebuild.recipe.references import PLACEHOLDERS, expand, is_tag, vllm_version
+from enginebuild.recipe.references import PLACEHOLDERS, SCRATCH, expand, is_tag, vllm_version
 from enginebuild.recipe.show import quoted
 from enginebuild_cache import Json
 
 
 def check_rules(values: Mapping[str, Json], root: MappingNode) -> list[Problem]:
     """`values` holds the fields that were read without a problem; what is missing is not looked at."""
-    return [*_model(values, root), *_tags(values), *_base(values)]
+    return [*_model(values, root), *_tags(values), *_base(values), *_layout(values)]
 
 
 def _section(values: Mapping[str, Json], key: str) -> Mapping[str, Json]:
@@ -77,3 +78,19 @@ def _base(values: Mapping[str, Json]) -> list[Problem]:
         return []
     message = f"image.base holds vLLM {found}, and engine.version is {wanted}"
     return [Problem(("image", "base"), message, "give both the same version")]
+
+
+def _layout(values: Mapping[str, Json]) -> list[Problem]:
+    image = _section(values, "image")
+    layout = image.get("layout")
+    if layout is None or "base" not in image:
+        return []
+    base = image["base"]
+    if layout == "server":
+        hint = f"add base: {BASE_EXAMPLE}"
+        missing = Problem(("image", "base"), "missing key 'base' in image", hint, on_key=True)
+        return [missing] if base is None else []
+    if base in (None, SCRATCH):
+        return []
+    message = f"image.base cannot be used with layout {_text(layout)}, which holds the model and nothing else"
+    return [Problem(("image", "base"), message, "delete base or make it scratch, or write layout: server", on_key=True)]

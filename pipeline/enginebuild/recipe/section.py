@@ -38,11 +38,15 @@ class Field:
 
 @dataclass(frozen=True)
 class Section:
-    """A mapping that may have these keys and no others."""
+    """A mapping that may have these keys and no others.
+
+    `conditions`: what a rule demands of several keys together, in the words of JSON Schema.
+    """
 
     fields: tuple[Field, ...]
     answer: Answerer
     name: str = "a mapping"
+    conditions: Schema = field(default_factory=dict)
 
     def read(self, node: Node, path: Path, problems: list[Problem]) -> Json | Invalid:
         if isinstance(node, InvalidNode):
@@ -92,6 +96,7 @@ class Section:
             "properties": properties,
             "required": required,
             "additionalProperties": False,
+            **self.conditions,
         }
 
 

@@ -33,6 +33,9 @@ PLACES: Mapping[str, str] = {
     "tags": "image.tags",
     "labels": "image.labels",
     "platform": "image.platform",
+    "layout": "image.layout",
+    "cache": "cache",
+    "remote": "cache.remote",
     "compression": "image.compression",
 }
 

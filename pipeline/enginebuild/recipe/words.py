@@ -112,7 +112,7 @@ ENGINE_ARGUMENTS = frozenset(
 #: Keys that a later version may have.
 LATER = frozenset(
     """
-    variants matrix cache verify publish runner builder calibration warm triton
+    variants matrix verify publish runner builder calibration warm triton
     env environment extends secrets
     """.split()  # noqa: SIM905
 )
@@ -151,6 +151,18 @@ COMPRESSIONS: Mapping[str, str] = {
     "gz": "gzip",
     "zst": "zstd",
     "zstandard": "zstd",
+}
+
+#: KServe's, RamaLama's and modctl's words for what an image holds.
+LAYOUTS: Mapping[str, str] = {
+    "modelcar": "model",
+    "car": "model",
+    "raw": "model",
+    "volume": "model",
+    "modctl": "modelpack",
+    "model-spec": "modelpack",
+    "artifact": "modelpack",
+    "container": "server",
 }
 
 #: Formats of layers that are fetched piece by piece while a container runs.

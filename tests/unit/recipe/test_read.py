@@ -141,6 +141,15 @@ def test_bases(base: str) -> None:
     assert with_base(base).image.base == base.strip("'")
 
 
+@pytest.mark.parametrize("layout", ["model", "modelpack"])
+def test_an_image_of_the_model_alone_needs_no_base(layout: str) -> None:
+    bare = SMALLEST.replace(b"{base: scratch}", b"{layout: %s}" % layout.encode())
+    given = SMALLEST.replace(b"{base: scratch}", b"{base: scratch, layout: %s}" % layout.encode())
+    assert parse(bare, "r.yaml") == parse(given, "r.yaml")
+    image = parse(bare, "r.yaml").image
+    assert (image.base, image.layout) == ("scratch", layout)
+
+
 def test_equal_recipes_in_different_spelling_are_equal() -> None:
     spelled = b"""\
 # the same in other words

@@ -1,0 +1,81 @@
+"""Remote caches beside a build: whatever goes wrong with them is a miss and a warning, never an error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from enginebuild.events import Note, Report
+from enginebuild.remote.cache import RemoteCache
+from enginebuild.remote.place import OutOfReachError, Place
+from enginebuild.step import Step
+from enginebuild_cache import Digest, Record, Store, WrongDigest
+from enginebuild_images.errors import ImageError
+from enginebuild_images.upload import human
+
+
+@dataclass
+class Shared:
+    """Where records are taken from and sent to; None: nowhere. A place out of reach is asked no more."""
+
+    source: RemoteCache | None = None
+    target: RemoteCache | None = None
+    _gone: set[str] = field(default_factory=set)
+    _useless: set[Digest] = field(default_factory=set)
+    _there: set[tuple[str, Digest]] = field(default_factory=set)
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Where it is looked and sent to, the latter last."""
+        return tuple(cache.place for cache in (self.source, self.target) if cache is not None)
+
+    def pull(self, step: Step, key: Digest, store: Store, report: Report) -> Record | None:
+        """The record of a key with its files in the store, or None. Raises CacheError."""
+        source = self.source
+        if source is None or source.place.name in self._gone:
+            return None
+        try:
+            found = source.lookup(step.name, key)
+            if found is None:
+                return None
+            if step.output is not None and found.record.tree != step.output:
+                raise ImageError("its files are not those that the lock and the recipe demand")
+            record = source.pull(found, store, report)
+        except OutOfReachError as error:
+            self._give_up(source, error, report)
+            return None
+        except (ImageError, WrongDigest) as error:
+            self._useless.add(key)
+            what = f"{source.place.name}: the record of {step.name} (sha256:{key.short}) is of no use"
+            report(Note(f"{what}: {error.message}; the step runs here", "warning"))
+            return None
+        self._there.add((source.place.name, key))
+        report(Note(f"{step.name}: {human(record.tree.size)} taken from {source.place.name}"))
+        return record
+
+    def push(self, record: Record, store: Store, report: Report) -> None:
+        """Send a record that the target lacks. Raises CacheError."""
+        target = self.target
+        if target is None or target.place.name in self._gone:
+            return
+        if (target.place.name, record.key) in self._there:
+            return
+        try:
+            if record.key in self._useless or not self._has(target, record):
+                target.push(record, store, report)
+                report(Note(f"{record.step}: kept in {target.place.name}"))
+        except ImageError as error:
+            self._give_up(target, error, report)
+
+    def _has(self, target: RemoteCache, record: Record) -> bool:
+        """A manifest that cannot be read is as good as none, and is replaced."""
+        try:
+            return target.has(record.step, record.key)
+        except OutOfReachError:
+            raise
+        except ImageError:
+            return False
+
+    def _give_up(self, cache: RemoteCache, error: ImageError, report: Report) -> None:
+        self._gone.add(cache.place.name)
+        text = f"the cache {cache.place.name} cannot be used: {error.message}; going on without it"
+        report(Note(f"{text}\n  {error.hint}" if error.hint else text, "warning"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from pathlib import Path
@@ -25,15 +24,10 @@ class Uses:
     def mark(self, digest: Digest) -> None:
         """Note that it was used now. Raises CacheError."""
         use = self._layout.use(digest)
-        now = time.time_ns()
         with failing_as("write", use):
-            with contextlib.suppress(FileNotFoundError, PermissionError):
-                os.utime(use, ns=(now, now))
-                return
-            use.parent.mkdir(parents=True, exist_ok=True)
-            use.unlink(missing_ok=True)  # another user's
-            use.touch()
-            os.utime(use, ns=(now, now))
+            if not _touched(use):
+                use.unlink(missing_ok=True)
+                _touched(use)
 
     def last(self, digest: Digest, path: Path) -> int:
         """Nanoseconds since the epoch; of what was never marked, when it came to its path. Raises OSError."""
@@ -45,3 +39,22 @@ class Uses:
     def forget(self, digest: Digest) -> None:
         """Raises OSError."""
         self._layout.use(digest).unlink(missing_ok=True)
+
+
+def _touched(use: Path) -> bool:
+    """False if it is another user's. Raises OSError."""
+    flags = os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC
+    try:
+        try:
+            descriptor = os.open(use, flags, 0o644)
+        except FileNotFoundError:
+            use.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(use, flags, 0o644)
+        try:
+            now = time.time_ns()
+            os.utime(descriptor, ns=(now, now))  # by its descriptor: the name may go meanwhile
+        finally:
+            os.close(descriptor)
+    except PermissionError:
+        return False
+    return True

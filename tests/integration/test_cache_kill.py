@@ -1,4 +1,4 @@
-"""A process is killed, or its system calls fail, at any moment: the next one finishes, and what is there is true."""
+"""A process is killed, or its system calls fail, at any moment: the next one finishes and all is true."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_kill_at_25_random_moments(cache_dir: Path) -> None:
 @pytest.mark.parametrize("effect", ["signal=KILL", "error=ENOSPC", "error=EIO"])
 def test_each_system_call_is_the_last_or_fails(tmp_path: Path, call: str, effect: str) -> None:
     strace = str(program("strace"))
-    reached_the_end = False
+    reached_the_end, number = False, 0
     for number in range(1, 60):
         root = tmp_path / f"{number}" / "cache"
         root.parent.mkdir()
@@ -62,10 +62,8 @@ def test_each_system_call_is_the_last_or_fails(tmp_path: Path, call: str, effect
         )
         assert "Traceback" not in answer.stderr, answer.stderr
         _rerun(root, 1)
-        if (
-            "INJECTED" not in (tmp_path / "trace").read_text()
-            and "killed" not in (tmp_path / "trace").read_text()
-        ):
+        trace = (tmp_path / "trace").read_text()
+        if "INJECTED" not in trace and "killed" not in trace:
             reached_the_end = True
             break
     assert reached_the_end

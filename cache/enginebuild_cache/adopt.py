@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 from typing import Literal
@@ -37,7 +38,7 @@ def put_file(
     elif mode == "copy":
         digest, size = _copy(files, source, expected, follower)
     elif mode == "link":
-        digest, size = _link(files, stamps, source, expected)
+        digest, size = _link(files, stamps, source, expected, follower)
     else:
         digest, size = _move(files, source, expected)
     if mode == "move":
@@ -77,8 +78,10 @@ def _written(source: Path, temporary: Path, follower: Follower | None) -> tuple[
             sink.close()
 
 
-def _link(files: Files, stamps: Stamps, source: Path, expected: Digest | None) -> tuple[Digest, int]:
-    digest, size = stamps.digest(source)
+def _link(
+    files: Files, stamps: Stamps, source: Path, expected: Digest | None, follower: Follower | None
+) -> tuple[Digest, int]:
+    digest, size = stamps.digest(source) if follower is None else _followed(source, follower)
     _check(source, digest, expected)
     if files.has(digest, size):
         return digest, size
@@ -89,7 +92,7 @@ def _link(files: Files, stamps: Stamps, source: Path, expected: Digest | None) -
         if error.errno not in NO_LINKS:
             with failing_as("link", source):
                 raise
-        return _copy(files, source, expected)
+        return _copy(files, source, expected, follower)
     try:
         with failing_as("link", source):
             sync_file(temporary)
@@ -102,6 +105,18 @@ def _link(files: Files, stamps: Stamps, source: Path, expected: Digest | None) -
         remove(temporary)
     stamps.keep(source, digest)
     return digest, size
+
+
+def _followed(source: Path, follower: Follower) -> tuple[Digest, int]:
+    """Digest and size in bytes, read although the digest may be known: somebody else wants the bytes."""
+    running, size = hashlib.sha256(), 0
+    follower.restart()
+    with failing_as("read", source), source.open("rb", buffering=0) as reader:
+        for chunk in chunks_of(reader):
+            running.update(chunk)
+            follower.update(chunk)
+            size += len(chunk)
+    return Digest(running.hexdigest()), size
 
 
 def _move(files: Files, source: Path, expected: Digest | None) -> tuple[Digest, int]:

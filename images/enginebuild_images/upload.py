@@ -41,7 +41,7 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True)
-class _Opened:
+class OpenedUpload:
     """An upload that the registry has begun. `least_chunk`: bytes that it takes in one PATCH at least."""
 
     location: str
@@ -91,7 +91,7 @@ class Upload:
                 continue
             return Sent("sent", self.travelled)
 
-    def _open(self) -> _Opened | None:
+    def _open(self) -> OpenedUpload | None:
         """An upload, or None when the blob was mounted. Mounting is tried once, and never fails a push."""
         source, self.source = self.source, None
         if source is not None:
@@ -100,11 +100,11 @@ class Upload:
                 if answer.status == 201:
                     return None
                 if answer.status == 202:
-                    return _opened(answer)
+                    return opened_upload(answer)
         answer = self.repository.send(Request("POST", self._uploads(), self.repository.push))
         if answer.status not in (201, 202):
             raise self.repository.refusal(answer)
-        return _opened(answer)
+        return opened_upload(answer)
 
     def _uploads(self) -> str:
         return self.repository.url("blobs/uploads/")
@@ -114,7 +114,7 @@ class Upload:
         scopes = self.repository.push | {f"repository:{source}:pull"}
         return self.repository.send(Request("POST", url, scopes))
 
-    def _send(self, opened: _Opened) -> None:
+    def _send(self, opened: OpenedUpload) -> None:
         host = self.repository.host
         way = host.way
         if way is Way.MONOLITHIC:
@@ -138,7 +138,7 @@ class Upload:
         )
         if answer.status not in _TAKEN:
             self._refuse(answer, Way.STREAMED)
-        return _next(answer)
+        return next_location(answer)
 
     def _chunked(self, location: str, chunk: int) -> str:
         size = self.descriptor.size
@@ -157,7 +157,7 @@ class Upload:
                 answer = self.repository.send(request)
                 if answer.status not in _TAKEN:
                     self._refuse(answer, Way.CHUNKED)
-                location = _next(answer)
+                location = next_location(answer)
         return location
 
     def _commit(self, location: str) -> None:
@@ -230,15 +230,17 @@ class Upload:
             raise _wrong_size(name, "fewer", described)
 
 
-def _opened(answer: Answer) -> _Opened:
+def opened_upload(answer: Answer) -> OpenedUpload:
+    """The upload that an answer to a POST describes. Raises Failure for one without a Location."""
     location = answer.headers.get("location")
     if not location:
         raise Failure("the registry opened an upload without a Location", "see the registry's log")
     least = answer.headers.get("oci-chunk-min-length", "")
-    return _Opened(resolve(answer.url, location), int(least) if least.isascii() and least.isdigit() else 0)
+    count = int(least) if least.isascii() and least.isdigit() else 0
+    return OpenedUpload(resolve(answer.url, location), count)
 
 
-def _next(answer: Answer) -> str:
+def next_location(answer: Answer) -> str:
     """The upload's URL for its next request: it may change after each."""
     location = answer.headers.get("location")
     return resolve(answer.url, location) if location else answer.url
@@ -287,4 +289,15 @@ def human(size: int) -> str:
     return f"{value / 1000:.1f} TB"
 
 
-__all__ = ["CHUNK_SIZE", "Report", "Sent", "Upload", "check_digest", "human", "label", "present"]
+__all__ = [
+    "CHUNK_SIZE",
+    "Report",
+    "Sent",
+    "Upload",
+    "check_digest",
+    "human",
+    "label",
+    "next_location",
+    "opened_upload",
+    "present",
+]

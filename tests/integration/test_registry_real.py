@@ -13,13 +13,18 @@ from pathlib import Path
 import pytest
 
 from enginebuild_cache import Digest
+from enginebuild_images.assemble import assemble
+from enginebuild_images.base import scratch
 from enginebuild_images.blob import CONFIG, LAYER, MANIFEST, BytesBlob
 from enginebuild_images.errors import RegistryError
 from enginebuild_images.image import Image
+from enginebuild_images.layer import StreamedBlob
 from enginebuild_images.reference import Reference
 from enginebuild_images.registry import PushResult, Registry
 from enginebuild_images.repository import Way
+from enginebuild_images.settings import ImageSettings
 from parts import services
+from parts.image_files import Contents, noise
 from parts.registry_images import GivenCredentials, SyntheticBlob, client, image_of
 from parts.registry_login import certificate, htpasswd, token_server
 from parts.registry_quirks import PASSWORD, USER
@@ -309,3 +314,13 @@ def test_memory_does_not_grow_with_the_layers(registry: str, tmp_path: Path) -> 
     before, after = map(int, measured.stdout.split())
     assert after - before < 24_000  # KiB, for two jobs at a time, each with a reader and a writer
     assert after < 80_000
+
+
+def test_a_layer_is_sent_before_its_digest_is_known(reader: Registry, named: Reference) -> None:
+    contents = Contents()
+    layer = contents.layer({"model/weights.bin": noise(3_000_000)})
+    descriptor = reader.send(layer, contents, named)
+    assert descriptor == StreamedBlob.of(layer, contents).descriptor
+    assert b"".join(reader.blob(named, descriptor).chunks()) == contents.archive(layer)
+    image = assemble(scratch(), [StreamedBlob(descriptor, layer, contents)], ImageSettings())
+    assert reader.push(image, named).sent == 1  # the config alone

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from enginebuild.errors import Problem
 from enginebuild.publish import Publisher
 from enginebuild.recipe import Recipe
+from enginebuild.steps.layers import Send
 from enginebuild_images.reference import Reference
 
 if TYPE_CHECKING:
@@ -62,3 +63,10 @@ class Places:
         if self.repository is not None:
             found.append(RegistryPublisher(self.repository, tags, registry))
         return found
+
+    def send(self, registry: Callable[[], Registry]) -> Send | None:
+        """How a layer gets to the registry before its digest is known; None without --push."""
+        repository = self.repository
+        if repository is None:
+            return None
+        return lambda layer, source: registry().send(layer, source, repository)

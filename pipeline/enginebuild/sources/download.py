@@ -176,7 +176,8 @@ class Downloader:
         try:
             if expected is None and _git_oid(Path(found)) != file.git_oid:
                 raise WrongDigest(f"its git blob is not {file.git_oid}")
-            return self.store.put_file(Path(found), mode="link", expected=expected)[0]
+            follower = self.followers.get(file.path)
+            return self.store.put_file(Path(found), mode="link", expected=expected, follower=follower)[0]
         except WrongDigest:
             reason = f"{found} is damaged"
         except CacheError as error:

@@ -45,7 +45,7 @@ def fetch(
 ) -> None:
     """Afterwards each file of the tree is in the store, and the tree is a checkpoint that can be served.
 
-    `followers`, by path, see the bytes of files that have to be brought in, unless they can be linked.
+    `followers`, by path, see the bytes of files that have to be brought in.
     Raises SourceError, CacheError.
     """
     missing = [file for file in resolved.tree if not store.has(file.digest)]

@@ -14,6 +14,8 @@ from enginebuild.step import Step, unresolved_step
 from enginebuild.steps.configure import CONFIGURE_VERSION, configure_step
 from enginebuild.steps.fetch import FETCH_VERSION, fetch_step
 from enginebuild.steps.image import IMAGE_VERSION, Packing, image_step
+from enginebuild.steps.layers import Send
+from enginebuild.steps.model_image import ModelLayout, model_image_step, model_labels
 from enginebuild_cache import Digest, Json
 
 _CONFIG = PurePosixPath(vllm.CONFIG_PATH)
@@ -31,8 +33,13 @@ class RecipeSteps:
     key: Digest | None
 
 
-def steps_of(recipe: Recipe, resolution: Resolution, bases: Bases, jobs: int) -> RecipeSteps:
-    """fetch → configure → image. What is unresolved has no key, and all else is planned."""
+def steps_of(
+    recipe: Recipe, resolution: Resolution, bases: Bases, jobs: int, send: Send | None = None
+) -> RecipeSteps:
+    """fetch → configure → image. What is unresolved has no key, and all else is planned.
+
+    `send`, where the image will be pushed, uploads a layer of unknown digest in the pass that takes it.
+    """
     model, base = resolution.model, resolution.base
     if isinstance(model, Unresolved):
         fetch = unresolved_step("fetch", FETCH_VERSION, model.reason)
@@ -56,7 +63,16 @@ def steps_of(recipe: Recipe, resolution: Resolution, bases: Bases, jobs: int) ->
         _labels(recipe, model, key) | dict(recipe.image.labels),
         CREATED,
     )
-    return RecipeSteps((fetch, configure, image_step(packing, bases, jobs)), key)
+    return RecipeSteps((fetch, configure, image_step(packing, bases, jobs, send)), key)
+
+
+def _model_steps(
+    recipe: Recipe, layout: ModelLayout, model: ModelLock | Unresolved, fetch: Step, bases: Bases, jobs: int
+) -> RecipeSteps:
+    if isinstance(model, Unresolved):
+        return RecipeSteps((fetch, unresolved_step("image", IMAGE_VERSION, model.reason, ("fetch",))), None)
+    image, key = model_image_step(recipe, layout, model, fetch, CREATED, bases, jobs)
+    return RecipeSteps((fetch, image), key)
 
 
 def build_key(recipe: Recipe, fetch: Step, base: BaseLock) -> Digest:
@@ -114,17 +130,13 @@ def _served_model_name(recipe: Recipe) -> str:
 
 def _labels(recipe: Recipe, model: ModelLock, key: Digest) -> dict[str, str]:
     """What `inspect`, and a cluster's inventory, want to know of an image."""
-    labels = {
-        "enginebuild.key": str(key),
+    labels = model_labels(recipe, model, key) | {
         "enginebuild.engine": recipe.engine.type,
         "enginebuild.engine.version": recipe.engine.version,
-        "enginebuild.model.digest": str(model.tree.digest),
         "enginebuild.dtype": recipe.dtype,
         "enginebuild.tensor_parallel_size": str(recipe.tensor_parallel_size),
         "enginebuild.pipeline_parallel_size": str(recipe.pipeline_parallel_size),
     }
-    if model.commit is not None:
-        labels |= {"enginebuild.model": recipe.model.source, "enginebuild.model.commit": model.commit}
     if recipe.gpu is not None:
         labels["enginebuild.gpu"] = recipe.gpu
     return labels

@@ -6,9 +6,10 @@ No layer is written. What is kept is a small description, from which the image i
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Protocol
 
 from enginebuild.bases import Bases
 from enginebuild.engines import vllm
@@ -22,10 +23,11 @@ from enginebuild.errors import RefusedError
 from enginebuild.events import Report
 from enginebuild.lock import BaseLock
 from enginebuild.step import Step
-from enginebuild.steps.layers import described, placed
+from enginebuild.steps.layers import Send, described, placed
 from enginebuild_cache import File, Json, Store, Tree, canonical_json
 from enginebuild_images.assemble import assemble
 from enginebuild_images.base import Base
+from enginebuild_images.compressed import LayerBlob
 from enginebuild_images.description import ImageDescription
 from enginebuild_images.errors import ImageError
 from enginebuild_images.image import Image
@@ -38,9 +40,32 @@ IMAGE_VERSION = 1
 DESCRIPTION = "image.json"
 
 
+class ImagePacking(Protocol):
+    """What decides an image besides its inputs. `paths` says where each input stands in it."""
+
+    @property
+    def base(self) -> BaseLock: ...
+
+    @property
+    def paths(self) -> Mapping[str, str]: ...
+
+    @property
+    def created(self) -> int: ...
+
+    def fields(self) -> dict[str, Json]:
+        """Its part of the step's key."""
+        ...
+
+    def assemble(
+        self, base: Base, layers: Sequence[LayerBlob], inputs: Mapping[str, Tree], store: Store
+    ) -> Image:
+        """Put the layers together. Raises ImageError."""
+        ...
+
+
 @dataclass(frozen=True)
 class Packing:
-    """What decides an image besides its inputs. `paths` says where each input stands in it."""
+    """A server with its model."""
 
     base: BaseLock
     paths: Mapping[str, str]
@@ -50,6 +75,7 @@ class Packing:
 
     def fields(self) -> dict[str, Json]:
         return {
+            "layout": "server",
             "base": str(self.base.digest) if self.base.digest else self.base.reference,
             "platform": self.base.platform,
             "paths": dict(self.paths),
@@ -61,7 +87,12 @@ class Packing:
             "created": self.created,
         }
 
-    def settings(self, base: Base) -> ImageSettings:
+    def assemble(
+        self, base: Base, layers: Sequence[LayerBlob], inputs: Mapping[str, Tree], store: Store
+    ) -> Image:
+        return assemble(base, layers, self._settings(base))
+
+    def _settings(self, base: Base) -> ImageSettings:
         return ImageSettings(
             entrypoint=vllm.entrypoint(_entrypoint_of(base)),
             env=vllm.ENVIRONMENT,
@@ -76,9 +107,10 @@ class Packing:
 class Pack:
     """Group the files into layers, take each layer's digest once, and put them on the base."""
 
-    packing: Packing
+    packing: ImagePacking
     bases: Bases
     jobs: int
+    send: Send | None = None
 
     def __call__(self, inputs: Mapping[str, Tree], store: Store, report: Report) -> Tree:
         locked = self.packing.base
@@ -86,7 +118,7 @@ class Pack:
         try:
             layers = self._layers(inputs, base)
             blobs = self._digested(layers, store, report)
-            description = ImageDescription.of(assemble(base, blobs, self.packing.settings(base)))
+            description = ImageDescription.of(self.packing.assemble(base, blobs, inputs, store))
         except ImageError as error:
             raise RefusedError(error.message, error.hint) from error
         content = canonical_json(description.to_json())
@@ -97,22 +129,24 @@ class Pack:
         return group(
             files["fetch"],
             budget=layer_budget(len(base.layers)),
-            volatile=files["configure"],
+            volatile=files.get("configure"),
             mtime=self.packing.created,
         )
 
     def _digested(self, layers: tuple[Layer, ...], store: Store, report: Report) -> list[StreamedBlob]:
         with ThreadPoolExecutor(self.jobs) as pool:
-            descriptors = pool.map(lambda layer: described(layer, store, report), layers)
+            descriptors = pool.map(lambda layer: described(layer, store, report, self.send), layers)
             return [
                 StreamedBlob(descriptor, layer, store)
                 for descriptor, layer in zip(descriptors, layers, strict=True)
             ]
 
 
-def image_step(packing: Packing, bases: Bases, jobs: int) -> Step:
+def image_step(packing: ImagePacking, bases: Bases, jobs: int, send: Send | None) -> Step:
     """Keyed by its parents, the base's digest, paths, layer policy and labels; not by repository or tags."""
-    return Step("image", IMAGE_VERSION, packing.fields(), Pack(packing, bases, jobs), tuple(packing.paths))
+    return Step(
+        "image", IMAGE_VERSION, packing.fields(), Pack(packing, bases, jobs, send), tuple(packing.paths)
+    )
 
 
 def image_of(tree: Tree, store: Store, locked: BaseLock, bases: Bases) -> Image:

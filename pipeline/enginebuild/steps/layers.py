@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePosixPath
 
 from enginebuild.events import Progress, Report
 from enginebuild_cache import Digest, File, Json, Record, Store, Tree, canonical_json
 from enginebuild_images.blob import LAYER, Descriptor
+from enginebuild_images.errors import RegistryError
 from enginebuild_images.follow import LayerFollower
-from enginebuild_images.layer import Layer, digest_of
+from enginebuild_images.layer import Layer, Source, digest_of
 from enginebuild_images.policy import LARGE, LAYERS, group
+
+#: Uploads a layer and gives the descriptor that it turned out to have. Raises RegistryError.
+Send = Callable[[Layer, Source], Descriptor]
 
 _STEP = "layer"
 _DESCRIPTOR = "descriptor.json"
@@ -39,12 +44,19 @@ def keep(layer: Layer, descriptor: Descriptor, store: Store) -> None:
     store.put_record(Record(Digest.of_json(document), _STEP, document, tree, {"subject": layer.summary}))
 
 
-def described(layer: Layer, store: Store, report: Report) -> Descriptor:
-    """The layer's descriptor; its files are read if its digest was never taken."""
+def described(layer: Layer, store: Store, report: Report, send: Send | None = None) -> Descriptor:
+    """The layer's descriptor; its files are read if its digest was never taken.
+
+    With `send` that reading is the upload, too. What a registry does not take is only digested here; pushing
+    then says why, if that fails as well.
+    """
     descriptor = kept(layer, store)
     if descriptor is None:
-        digest = digest_of(layer, lambda file: _reported(file, store, report))
-        descriptor = Descriptor(LAYER, digest, layer.size)
+        with contextlib.suppress(RegistryError):
+            descriptor = send(layer, store) if send is not None else None
+        if descriptor is None:
+            digest = digest_of(layer, lambda file: _reported(file, store, report))
+            descriptor = Descriptor(LAYER, digest, layer.size)
         keep(layer, descriptor, store)
     return descriptor
 

@@ -35,18 +35,19 @@ def docker_registry(
     htpasswd: Path | None = None,
     token: Mapping[str, str] | None = None,
     tls: tuple[Path, Path] | None = None,
+    access_log: bool = False,
 ) -> Iterator[str]:
     """Start a registry that keeps its blobs under `folder`, give `host:port`, and stop it.
 
     `token` is the section auth.token of its configuration (realm, service, issuer, rootcertbundle); `tls`
-    is a certificate and its key. Raises AssertionError with the registry's log if it does not start.
+    is a certificate and its key; `access_log` has each request written to `folder`/log. Raises AssertionError with the registry's log if it does not start.
     """
     assert PROGRAM is not None, "docker-registry is not installed"
     folder.mkdir(parents=True, exist_ok=True)
     for _ in range(_PORTS):
         port = _free_port()
         configuration = folder / "config.json"  # JSON is YAML, too
-        configuration.write_text(json.dumps(_configuration(folder, port, htpasswd, token, tls)))
+        configuration.write_text(json.dumps(_configuration(folder, port, htpasswd, token, tls, access_log)))
         with (folder / "log").open("ab") as log:
             registry = subprocess.Popen(
                 [PROGRAM, "serve", configuration], stdin=subprocess.DEVNULL, stdout=log, stderr=log
@@ -66,10 +67,11 @@ def _configuration(
     htpasswd: Path | None,
     token: Mapping[str, str] | None,
     tls: tuple[Path, Path] | None,
+    access_log: bool,
 ) -> dict[str, object]:
     configuration: dict[str, object] = {
         "version": 0.1,
-        "log": {"level": "info", "accesslog": {"disabled": True}},
+        "log": {"level": "info", "accesslog": {"disabled": not access_log}},
         "storage": {
             "filesystem": {"rootdirectory": str(folder / "storage")},
             "cache": {"blobdescriptor": "inmemory"},

@@ -12,6 +12,7 @@ import click
 
 from enginebuild.cli.options import cache_option, default_cache_dir, json_option
 from enginebuild.cli.output import size
+from enginebuild.cli.transfer import find_record, pull, push
 from enginebuild.errors import Exit
 
 if TYPE_CHECKING:
@@ -53,7 +54,11 @@ class Quantity(click.ParamType[int]):
 
 @click.group("cache")
 def command() -> None:
-    """List, show, verify and clean the local cache."""
+    """List, show, verify and clean the local cache; carry it elsewhere and back."""
+
+
+command.add_command(push)
+command.add_command(pull)
 
 
 def _open(cache_dir: Path | None) -> Store:
@@ -87,7 +92,7 @@ def list_(cache_dir: Path | None, as_json: bool) -> None:
 @cache_option
 def show(key: str, cache_dir: Path | None) -> None:
     """One record as JSON: what its key was made of, its files, who made it and when. KEY may be shortened."""
-    record = _find(_open(cache_dir), key)
+    record = find_record(_open(cache_dir), key)
     click.echo(json.dumps(record.to_json(), indent=2, ensure_ascii=False))
 
 
@@ -149,7 +154,7 @@ def gc(cache_dir: Path | None, max_size: int | None, max_age: int | None) -> Non
 def pin(name: str, keys: tuple[str, ...], cache_dir: Path | None) -> None:
     """Keep records from gc under a NAME until `cache unpin NAME`. KEYS as `cache list` shows them."""
     store = _open(cache_dir)
-    store.pin(name, [_find(store, key).key for key in keys])
+    store.pin(name, [find_record(store, key).key for key in keys])
     click.echo(f"pinned {len(keys)} records as {name}")
 
 
@@ -163,17 +168,6 @@ def unpin(name: str, cache_dir: Path | None) -> None:
         names = ", ".join(sorted(store.pins())) or "none"
         raise click.UsageError(f"there is no pin called {name!r}; there are: {names}")
     click.echo(f"unpinned {name}")
-
-
-def _find(store: Store, key: str) -> Record:
-    digits = key.removeprefix("sha256:")
-    found = [record for record in store.records() if record.key.hex.startswith(digits)]
-    if not found:
-        raise click.UsageError(f"no record's key begins with {key!r}; `enginebuild cache list` shows all")
-    if len(found) > 1:
-        keys = ", ".join(record.key.short for record in found)
-        raise click.UsageError(f"{key!r} could be any of {keys}: give more digits")
-    return found[0]
 
 
 def _summary(store: Store, record: Record) -> dict[str, Json]:

@@ -21,7 +21,7 @@ COMMANDS = {
     "plan": "Show each step with its key, whether it is cached, and why not.",
     "lock": "Resolve names to digests and write them beside the recipe.",
     "inspect": "Show what an image holds and what it was made from.",
-    "cache": "List, show, verify and clean the local cache.",
+    "cache": "List, show, verify and clean the local cache; carry it elsewhere and back.",
     "schema": "Print the JSON Schema of a recipe.",
     "completion": "Print a shell's completion script.",
 }

@@ -20,11 +20,15 @@ LOCK_VERSION = 1
 
 @dataclass(frozen=True)
 class ModelLock:
-    """The model's files. `asked` is the recipe's own request, so that a changed request shows as drift."""
+    """The model's files. `asked` is the recipe's own request, so that a changed request shows as drift.
+
+    `licence`: what the model's card calls it, an SPDX identifier as a rule; None where it names none.
+    """
 
     asked: Mapping[str, Json]
     commit: str | None
     tree: Tree
+    licence: str | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class Lock:
             "model": {
                 **self.model.asked,
                 "commit": self.model.commit,
+                **({} if self.model.licence is None else {"licence": self.model.licence}),
                 "files": self.model.tree.to_json(),
             },
             "base": {
@@ -66,12 +71,13 @@ class Lock:
         if value["version"] != LOCK_VERSION:
             raise ValueError(f"its version is {value['version']}, this enginebuild reads {LOCK_VERSION}")
         model, base, tools = (cast("dict[str, Json]", value[part]) for part in ("model", "base", "tools"))
-        commit, digest = model["commit"], base["digest"]
+        commit, licence, digest = model["commit"], model.get("licence"), base["digest"]
         return cls(
             ModelLock(
-                {name: entry for name, entry in model.items() if name not in ("commit", "files")},
+                {name: entry for name, entry in model.items() if name not in ("commit", "files", "licence")},
                 None if commit is None else str(commit),
                 Tree.from_json(model["files"]),
+                None if licence is None else str(licence),
             ),
             BaseLock(
                 str(base["reference"]),

@@ -96,7 +96,7 @@ def _model(recipe: Recipe, previous: Lock | None, store: Store, report: Report) 
     if previous is not None and previous.model.asked == asked and previous.model.commit is not None:
         return previous.model
     resolved = resolve_source(request, store, report)
-    return ModelLock(asked, resolved.commit, resolved.tree)
+    return ModelLock(asked, resolved.commit, resolved.tree, resolved.licence)
 
 
 def _base(recipe: Recipe, previous: Lock | None, bases: Bases) -> BaseLock:

@@ -93,4 +93,8 @@ def _layout(values: Mapping[str, Json]) -> list[Problem]:
     if base in (None, SCRATCH):
         return []
     message = f"image.base cannot be used with layout {_text(layout)}, which holds the model and nothing else"
-    return [Problem(("image", "base"), message, "delete base or make it scratch, or write layout: server", on_key=True)]
+    return [
+        Problem(
+            ("image", "base"), message, "delete base or make it scratch, or write layout: server", on_key=True
+        )
+    ]

@@ -15,7 +15,7 @@ from enginebuild.steps.configure import CONFIGURE_VERSION, configure_step
 from enginebuild.steps.fetch import FETCH_VERSION, fetch_step
 from enginebuild.steps.image import IMAGE_VERSION, Packing, image_step
 from enginebuild.steps.layers import Send
-from enginebuild.steps.model_image import ModelLayout, model_image_step, model_labels
+from enginebuild.steps.model_image import model_labels, model_packing
 from enginebuild_cache import Digest, Json
 
 _CONFIG = PurePosixPath(vllm.CONFIG_PATH)
@@ -36,7 +36,9 @@ class RecipeSteps:
 def steps_of(
     recipe: Recipe, resolution: Resolution, bases: Bases, jobs: int, send: Send | None = None
 ) -> RecipeSteps:
-    """fetch → configure → image. What is unresolved has no key, and all else is planned.
+    """fetch → configure → image; without a server fetch → image.
+
+    What is unresolved has no key, and all else is planned.
 
     `send`, where the image will be pushed, uploads a layer of unknown digest in the pass that takes it.
     """
@@ -45,6 +47,8 @@ def steps_of(
         fetch = unresolved_step("fetch", FETCH_VERSION, model.reason)
     else:
         fetch = fetch_step(model_request(recipe), model, vllm.MODEL_PATH, CREATED, jobs)
+    if recipe.image.layout != "server":
+        return _model_steps(recipe, model, fetch, bases, jobs, send)
     for part in (model, base):
         if isinstance(part, Unresolved):
             files = _files(_settings(recipe, _UNKNOWN))
@@ -67,12 +71,12 @@ def steps_of(
 
 
 def _model_steps(
-    recipe: Recipe, layout: ModelLayout, model: ModelLock | Unresolved, fetch: Step, bases: Bases, jobs: int
+    recipe: Recipe, model: ModelLock | Unresolved, fetch: Step, bases: Bases, jobs: int, send: Send | None
 ) -> RecipeSteps:
     if isinstance(model, Unresolved):
         return RecipeSteps((fetch, unresolved_step("image", IMAGE_VERSION, model.reason, ("fetch",))), None)
-    image, key = model_image_step(recipe, layout, model, fetch, CREATED, bases, jobs)
-    return RecipeSteps((fetch, image), key)
+    packing, key = model_packing(recipe, model, fetch, CREATED)
+    return RecipeSteps((fetch, image_step(packing, bases, jobs, send)), key)
 
 
 def build_key(recipe: Recipe, fetch: Step, base: BaseLock) -> Digest:

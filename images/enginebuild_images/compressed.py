@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NoReturn, Protocol
 
-from enginebuild_cache import Digest, Json
+from enginebuild_cache import Digest
 from enginebuild_images.blob import LAYER, Descriptor, verified
 from enginebuild_images.compression import Method
 from enginebuild_images.errors import ImageError
@@ -73,16 +73,6 @@ class LayerBlob(Protocol):
     def pieces(self) -> Iterator[bytes]: ...
 
 
-def described(layer: Layer, source: Source, method: Method | None) -> LayerBlob:
-    """A layer as a blob; reads every file once. Raises ImageError, and what `source` raises."""
-    return StreamedBlob.of(layer, source) if method is None else CompressedBlob.of(layer, source, method)
-
-
-def layer_fields(layer: Layer, method: Method | None) -> dict[str, Json]:
-    """What decides the bytes of a layer as a blob: the key of `blob_to_json`."""
-    return layer.to_json() | ({} if method is None else {"compression": method.to_json()})
-
-
 def diff_id(blob: LayerBlob) -> Digest:
     """The digest of a layer's archive before compression. Raises ImageError for another kind of blob."""
     if isinstance(blob, CompressedBlob):
@@ -90,23 +80,6 @@ def diff_id(blob: LayerBlob) -> Digest:
     if blob.descriptor.media_type != LAYER:
         raise ImageError(f"a layer of type {blob.descriptor.media_type} is not an uncompressed tar")
     return blob.descriptor.digest
-
-
-def blob_to_json(blob: LayerBlob) -> dict[str, Json]:
-    """What was found out by reading a layer's files, to be kept."""
-    kept: dict[str, Json] = {"digest": str(blob.descriptor.digest), "size": blob.descriptor.size}
-    return kept | ({"diff_id": str(blob.diff_id)} if isinstance(blob, CompressedBlob) else {})
-
-
-def blob_from_json(
-    kept: Mapping[str, Json], layer: Layer, source: Source, method: Method | None
-) -> LayerBlob:
-    """The blob again, without reading a file. Raises KeyError or ValueError for what was not kept by us."""
-    digest, size = Digest.parse(str(kept["digest"])), int(str(kept["size"]))
-    if method is None:
-        return StreamedBlob(Descriptor(LAYER, digest, size), layer, source)
-    descriptor = Descriptor(method.media_type, digest, size)
-    return CompressedBlob(descriptor, layer, source, method, Digest.parse(str(kept["diff_id"])))
 
 
 class _Digested:

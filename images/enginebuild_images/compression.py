@@ -40,10 +40,10 @@ _LEVELS: Mapping[Format, int] = {"gzip": 6, "zstd": 3}
 _SAMPLES = 3
 _GZIP_WINDOW = 31  # zlib's word for a window of 32 KiB in gzip's frame
 
-#: Docker 20.10 (Debian's docker.io 20.10.24) fails with "unexpected EOF"; moby reads zstd since 23.0.
+#: Docker 20.10.24 stops with "unexpected EOF"; the Engine reads zstd since 23.0 (moby #41759).
 ZSTD_WARNING = (
-    "the image has layers compressed with zstd: Docker Engines before 23.0 cannot pull it and stop with "
-    "'unexpected EOF'; choose gzip or none if one of yours must run it"
+    "image.compression is zstd: Docker Engines before 23.0 cannot pull the image and stop with "
+    "'unexpected EOF'; every engine reads gzip and none"
 )
 
 

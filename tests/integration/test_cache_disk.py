@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from enginebuild_cache import CacheError, Digest, File, Store, Writer
-from parts import cache_client
+from parts import cache_client, disks
 from parts.cache_samples import recorded
-from parts.services import missing
 
 _CLIENT = [sys.executable, "-B", cache_client.__file__]
 _FREE = (
@@ -23,20 +22,15 @@ _FREE = (
 _OTHER = "name a folder that you can write to with --cache-dir"
 
 
-def _mount(*arguments: str) -> None:
-    answer = subprocess.run(["mount", *arguments], capture_output=True, text=True)
-    if answer.returncode != 0:
-        missing(f"cannot mount a file system here: {answer.stderr.strip()}")
-
-
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
+def disk() -> Iterator[Path]:
     """A disk of 1 MiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    _mount("-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder))
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    with disks.mounted("tmpfs", 1 << 20) as mounted:
+        yield mounted.folder
+
+
+def _make_read_only(disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
 
 
 def _files(folder: Path) -> list[str]:
@@ -130,7 +124,7 @@ def test_a_cache_cannot_be_made_on_a_full_disk(disk: Path) -> None:
 def test_a_read_only_file_system(disk: Path, made: bool) -> None:
     if made:
         recorded(Store.open(disk / "cache"), {"a": b"x"})
-    _mount("-o", "remount,ro", str(disk))
+    _make_read_only(disk)
     with pytest.raises(CacheError) as error:
         Store.open(disk / "cache")
     doing = "use" if made else "make"
@@ -141,7 +135,7 @@ def test_a_read_only_file_system(disk: Path, made: bool) -> None:
 def test_a_file_system_that_becomes_read_only(disk: Path) -> None:
     store = Store.open(disk / "cache")
     one = recorded(store, {"a": b"x"})
-    _mount("-o", "remount,ro", str(disk))
+    _make_read_only(disk)
     for use in (lambda: store.put_bytes(b"y"), lambda: store.record(one.key), store.lease().__enter__):
         with pytest.raises(CacheError) as error:
             use()

@@ -126,6 +126,10 @@ class QuirkRegistry:
         """Let the next matching requests go wrong; `path` is a regular expression to be found in it."""
         self._faults.append(Fault(method, path, **how))  # type: ignore[arg-type]
 
+    def clear_faults(self) -> None:
+        """Nothing goes wrong from now on."""
+        self._faults.clear()
+
     def lines(self, *methods: str) -> list[str]:
         """The requests that arrived, but for those of tokens: `PUT /v2/team/app/manifests/v1`."""
         return [s.line for s in self.seen if s.path != "/token" and (not methods or s.method in methods)]

@@ -16,6 +16,7 @@ from enginebuild.recipe import Recipe
 from enginebuild.resolve import Resolution, require_locked, resolve
 from enginebuild.steps import steps_of
 from enginebuild.steps.image import image_of
+from enginebuild.steps.layers import Send
 from enginebuild_cache import Digest, Json, Store
 
 #: Publishers for a list of tags, which are known only when the build's key is.
@@ -49,6 +50,7 @@ def run(
     locked: bool = False,
     keep_lock: bool = True,
     jobs: int = 4,
+    send: Send | None = None,
     elsewhere: Elsewhere | None = None,
 ) -> Built:
     """Resolve, build what has no record, and publish. Raises EngineBuildError, CacheError.
@@ -59,7 +61,7 @@ def run(
     with store.lease():
         lock = _lock(recipe, store, bases, report, locked=locked, keep=keep_lock)
         resolution = Resolution(lock.model, lock.base, lock.tools)
-        planned = steps_of(recipe, resolution, bases, jobs)
+        planned = steps_of(recipe, resolution, bases, jobs, send)
         assert planned.key is not None
         outcomes = build(planned.steps, recipe.name, store, report, elsewhere)
         image = image_of(outcomes["image"].tree, store, lock.base, bases)

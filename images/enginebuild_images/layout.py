@@ -30,10 +30,11 @@ from enginebuild_images.layout_index import (
     read_index,
     read_listed,
     with_image,
+    with_index,
 )
 from enginebuild_images.manifest import LINUX_AMD64, Index, Manifest, Platform, read_manifest
 
-__all__ = ["Report", "blob_path", "read_layout", "split_location", "write_layout"]
+__all__ = ["Report", "blob_path", "read_layout", "split_location", "write_layout", "write_layout_index"]
 
 #: Told of the bytes of one blob: its label, bytes done, bytes in all.
 Report = Callable[[str, int, int], None]
@@ -64,6 +65,15 @@ def write_layout(
                 _write_blob(folder, blob, report, verify)
             index = canonical_json(with_image(read_index(folder), image, tags))
             _write(folder / INDEX_FILE, index)
+
+
+def write_layout_index(index: BytesBlob, folder: Path, tag: str) -> None:
+    """Put an index of images that the layout has under a tag. Raises ImageError."""
+    with _failing(folder), _alone(folder):
+        _begin(folder)
+        _write_blob(folder, index, lambda _label, _done, _size: None, verify=False)
+        listed = with_index(read_index(folder), index.descriptor, tag)
+        _write(folder / INDEX_FILE, canonical_json(listed))
 
 
 def read_layout(location: str, platform: Platform = LINUX_AMD64) -> Image:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -62,6 +62,13 @@ def with_image(index: Mapping[str, Json], image: Image, tags: Sequence[str]) -> 
     else:
         added = [] if str(image.digest) in untagged else [index_entry(image, {})]
     return {**index, "manifests": [*kept, *added]}
+
+
+def with_index(index: Mapping[str, Json], inner: Descriptor, tag: str) -> dict[str, Json]:
+    """The layout's index with another index under a tag, which whatever had it loses."""
+    manifests = cast("list[dict[str, Json]]", index["manifests"])
+    kept = [entry for entry in manifests if _tag_of(entry) != tag]
+    return {**index, "manifests": [*kept, replace(inner, annotations={REF_NAME: tag}).to_json()]}
 
 
 def read_index(folder: Path) -> dict[str, Json]:

@@ -25,6 +25,7 @@ from enginebuild_images.download import RegistryBlob
 from enginebuild_images.errors import ImageError
 from enginebuild_images.failure import Failure
 from enginebuild_images.image import Image
+from enginebuild_images.layer import Layer, Source
 from enginebuild_images.manifest import (
     INDEX_TYPES,
     LINUX_AMD64,
@@ -33,13 +34,12 @@ from enginebuild_images.manifest import (
     read_manifest,
 )
 from enginebuild_images.manifest_answer import described, media_type
-from enginebuild_images.layer import Layer, Source
 from enginebuild_images.pace import Pace, Retry, Stop
 from enginebuild_images.parallel import run_all
 from enginebuild_images.reference import Reference
 from enginebuild_images.repository import Host, Repository, Request
-from enginebuild_images.tag_list import list_tags
 from enginebuild_images.streaming import StreamedUpload
+from enginebuild_images.tag_list import list_tags
 from enginebuild_images.tokens import Authorizer
 from enginebuild_images.transport import INSECURE, Timeouts, Transport
 from enginebuild_images.upload import (
@@ -223,9 +223,7 @@ class Registry:
 
         Raises RegistryError, also where the registry does not take a body before its digest.
         """
-        return StreamedUpload(
-            self._repository(reference), layer, source, self._pace(), self._report
-        ).run()
+        return StreamedUpload(self._repository(reference), layer, source, self._pace(), self._report).run()
 
     def push(self, image: Image, reference: Reference, tags: Sequence[str] = ()) -> PushResult:
         """Bring an image into a repository, by digest, at the reference's tag and at `tags`.
@@ -248,6 +246,13 @@ class Registry:
         self._put_manifests(repository, image.manifest, reference, tags, pace)
         counts = {how: sum(1 for one in sent if one.how == how) for how in ("present", "mounted", "sent")}
         return PushResult(image.digest, sum(one.size for one in sent), **counts)
+
+    def push_index(self, index: BytesBlob, reference: Reference) -> None:
+        """Write an index by digest and at the reference's tag. Raises RegistryError.
+
+        The images that it names have to be in the repository already: registries refuse it otherwise.
+        """
+        self._put_manifests(self._repository(reference), index, reference, (), self._pace())
 
     def _missing(self, repository: Repository, blobs: Sequence[Blob], pace: Pace) -> list[Blob]:
         def question(blob: Blob) -> bool:

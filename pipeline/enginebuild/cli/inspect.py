@@ -11,7 +11,7 @@ from enginebuild.cli.options import json_option
 from enginebuild.cli.output import size
 
 if TYPE_CHECKING:
-    from enginebuild.inspect import Inspection
+    from enginebuild.inspect import IndexInspection, Inspection
 
 
 @click.command("inspect")
@@ -23,20 +23,32 @@ def command(image: str, platform: str, as_json: bool) -> None:
 
     IMAGE is a registry's (registry.example.com/llm/llama:tag or @sha256:…), an OCI layout's
     (oci:dist/llama or oci:dist/llama:tag) or a Docker Engine's (docker:llama:tag). No layer is read.
+
+    Of an index with several images for the platform each is listed, with what it is for.
     """
     from enginebuild.cli.tools import registries
-    from enginebuild.inspect import inspect
+    from enginebuild.inspect import Inspection, inspect
 
     with registries() as registry:
         found = inspect(image, platform, registry)
     if as_json:
         click.echo(json.dumps(found.to_json(), indent=2, ensure_ascii=False))
         return
-    click.echo("\n".join(_lines(found)))
+    click.echo("\n".join(_lines(found) if isinstance(found, Inspection) else _index_lines(found)))
+
+
+def _index_lines(found: IndexInspection) -> list[str]:
+    lines = [found.name, f"  digest    {found.digest}", f"  variants  {len(found.variants)}"]
+    for variant in found.variants:
+        lines += [f"    {variant.name}", f"      platform = {variant.platform}"]
+        lines += [f"      {name} = {value}" for name, value in sorted(variant.annotations.items())]
+    return lines
 
 
 def _lines(found: Inspection) -> list[str]:
-    lines = [found.name, f"  digest    {found.digest}", f"  platform  {found.platform}", "  labels"]
+    kind = "  artifact  ModelPack" if found.is_model else f"  platform  {found.platform}"
+    lines = [found.name, f"  digest    {found.digest}", kind]
+    lines.append("  annotations" if found.is_model else "  labels")
     lines += [f"    {name} = {value}" for name, value in sorted(found.labels.items())]
     total = f", {size(found.size)}" if found.size else ""
     lines.append(f"  layers    {len(found.layers)}{total}")

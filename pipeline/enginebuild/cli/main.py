@@ -20,6 +20,7 @@ COMMANDS = {
     "check": "Refuse what cannot work, before anything is downloaded.",
     "plan": "Show each step with its key, whether it is cached, and why not.",
     "lock": "Resolve names to digests and write them beside the recipe.",
+    "index": "Publish several images under one name, as an OCI index.",
     "inspect": "Show what an image holds and what it was made from.",
     "cache": "List, show, verify and clean the local cache; carry it elsewhere and back.",
     "schema": "Print the JSON Schema of a recipe.",

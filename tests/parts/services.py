@@ -36,6 +36,7 @@ PACKAGES = {
     "docker": "docker.io",
     "dockerd": "docker.io",
     "docker-registry": "docker-registry",
+    "podman": "podman",
     "skopeo": "skopeo",
     "busybox": "busybox-static",
     "strace": "strace",
@@ -198,11 +199,21 @@ def docker_engine() -> DockerEngine:
     command = program("docker")
     if host := ORIGINAL.get("DOCKER_HOST"):
         return DockerEngine(host, command)
+    return own_engine("docker")
+
+
+def own_engine(name: str, room: int | None = None) -> DockerEngine:
+    """A Docker Engine of ours, one per name; `room`: bytes that its images may take, in memory then."""
+    command = program("docker")
     if os.geteuid() != 0:
         missing("a Docker Engine of our own needs root; or set DOCKER_HOST to a running one")
-    with _alone("docker") as folder:
+    with _alone(name) as folder:
         path = folder / "docker.sock"
         if not _answers(path):
+            if room is not None:
+                (folder / "root").mkdir()
+                options = ("-t", "tmpfs", "-o", f"size={room}")
+                subprocess.run(["mount", *options, "tmpfs", str(folder / "root")], check=True)
             keeper = keep(folder, _dockerd(folder))
             _await_answer(keeper, path, folder / "log")
     return DockerEngine(f"unix://{path}", command)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import cast
 
 import docker
+import docker.constants
 import docker.errors
 import requests.exceptions
+import urllib3.exceptions
 
 from enginebuild.errors import PublishError, SourceError
 from enginebuild.events import Progress, Report
@@ -19,6 +23,12 @@ from enginebuild_images.image import Image
 
 #: Seconds of silence before the engine is given up; unpacking a large layer is silent for minutes.
 _TIMEOUT = 3600
+
+#: Layers below this many bytes are unpacked before a bar could be drawn.
+_SHOWN = 64 << 20
+
+_LOST = (requests.exceptions.RequestException, urllib3.exceptions.HTTPError)
+_FULL = "no space left on device"
 
 
 @dataclass(frozen=True)
@@ -44,10 +54,16 @@ class DockerPublisher:
         total = archive_size(image, self.names)
         with _engine() as client:
             stream = _counted(docker_archive(image, self.names), total, report)
-            answers = client.api.load_image(stream, quiet=True)  # type: ignore[no-untyped-call]
-            for answer in answers or ():
-                if "error" in answer:
-                    raise PublishError(f"the Docker Engine refused the image: {answer['error']}")
+            try:
+                answers = client.api.load_image(stream, quiet=False)  # type: ignore[no-untyped-call]
+                refusal = _refusal(answers, report)
+            except _LOST as error:
+                raise PublishError(
+                    f"the Docker Engine ended the connection while it loaded the image: {_cause(error)}",
+                    "its log says why (journalctl -u docker); run again",
+                ) from error
+        if refusal:
+            raise PublishError(f"the Docker Engine refused the image: {refusal}", _advice(refusal))
         if not self.has(image):
             raise PublishError(
                 f"the Docker Engine took the image, but {self.names[0]} is another one",
@@ -84,9 +100,9 @@ def _engine() -> Iterator[docker.DockerClient]:
         raise PublishError(error.message, error.hint) from error
     except docker.errors.APIError as error:
         raise PublishError(f"the Docker Engine says: {error.explanation or error}") from error
-    except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+    except (docker.errors.DockerException, *_LOST) as error:
         raise PublishError(
-            f"the Docker Engine cannot be reached: {error}",
+            f"the Docker Engine at {_host()} cannot be reached: {_cause(error)}",
             "is it running, may you use its socket, and is DOCKER_HOST right?",
         ) from error
     finally:
@@ -100,3 +116,41 @@ def _counted(pieces: Iterator[bytes], total: int, report: Report) -> Iterator[by
         yield piece
         done += len(piece)
         report(Progress("load into Docker", done, total))
+
+
+def _refusal(answers: Iterable[Mapping[str, Json]] | None, report: Report) -> str:
+    """What the engine says against the image while it unpacks it, or nothing.
+
+    docker 7.2's load_image does not look at the status: an answer of 500 is one with a `message`.
+    """
+    for answer in answers or ():
+        if said := answer.get("error") or answer.get("message"):
+            return str(said)
+        detail = cast("Mapping[str, int]", answer.get("progressDetail") or {})
+        if detail.get("total", 0) >= _SHOWN:
+            report(Progress(f"unpack {answer.get('id')}", detail.get("current", 0), detail["total"]))
+    return ""
+
+
+def _advice(refusal: str) -> str:
+    if _FULL in refusal:
+        return (
+            "make room in its folder, the Docker Root Dir of `docker info` (`docker image prune` may do), "
+            "and run again"
+        )
+    return "its log says more (journalctl -u docker)"
+
+
+def _host() -> str:
+    default: str = docker.constants.DEFAULT_UNIX_SOCKET
+    return os.environ.get("DOCKER_HOST") or default.removeprefix("http+")
+
+
+def _cause(error: BaseException) -> str:
+    """What the system said, without what two libraries say around it."""
+    inner, said = error, str(error)
+    while (below := inner.__cause__ or inner.__context__) is not None:
+        inner = below
+        if isinstance(inner, OSError):
+            said = inner.strerror or str(inner)
+    return said

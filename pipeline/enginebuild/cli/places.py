@@ -40,6 +40,16 @@ class Places:
                     )
                 ]
             )
+        if load and recipe.image.layout == "modelpack":
+            raise recipe.located(
+                [
+                    Problem(
+                        ("image", "layout"),
+                        "--load needs an image, and a ModelPack artifact is none",
+                        "use --push or --output, or write layout: model",
+                    )
+                ]
+            )
         if output is None and not (push or load):
             output = Path("dist", recipe.name)
         return cls(

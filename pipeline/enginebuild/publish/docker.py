@@ -16,6 +16,7 @@ import urllib3.exceptions
 
 from enginebuild.errors import PublishError, SourceError
 from enginebuild.events import Progress, Report
+from enginebuild.publish.use import use_of
 from enginebuild_cache import Json
 from enginebuild_images.archive import archive_size, docker_archive
 from enginebuild_images.errors import ImageError
@@ -74,7 +75,7 @@ class DockerPublisher:
         return f"docker:{self.names[0]}@{image.digest}"
 
     def advice(self, image: Image) -> str:
-        return f"run it:  docker run --rm -p 8000:8000 --ipc=host [--gpus all] {self.names[0]}"
+        return use_of(image, self.names[0])
 
 
 def inspect_loaded(name: str) -> Mapping[str, Json]:

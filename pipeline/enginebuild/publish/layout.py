@@ -8,6 +8,7 @@ from pathlib import Path
 
 from enginebuild.errors import PublishError
 from enginebuild.events import Progress, Report
+from enginebuild.publish.use import is_modelpack
 from enginebuild_images.blob import Descriptor
 from enginebuild_images.errors import ImageError
 from enginebuild_images.image import Image
@@ -58,9 +59,11 @@ class LayoutPublisher:
 
     def advice(self, image: Image) -> str:
         source = f"{self.place}:{self.tags[0]}"
-        return (
-            f"look inside:    enginebuild inspect {source}\n"
+        lines = [
+            f"look inside:    enginebuild inspect {source}",
             f"to a registry:  skopeo copy --preserve-digests {source} docker://REGISTRY/REPOSITORY:TAG, "
-            "or run again with --push\n"
-            "to Docker:      run again with --load"
-        )
+            "or run again with --push",
+        ]
+        if not is_modelpack(image):
+            lines.append("to Docker:      run again with --load")
+        return "\n".join(lines)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from enginebuild.errors import PublishError, RefusedError
 from enginebuild.events import Note, Report
+from enginebuild.publish.use import use_of
 from enginebuild_images.blob import Blob
 from enginebuild_images.compressed import CompressedBlob
 from enginebuild_images.errors import ImageError
@@ -52,7 +53,7 @@ class RegistryPublisher:
         return f"{self.place}@{image.digest}"
 
     def advice(self, image: Image) -> str:
-        return f"run it:  docker run --rm -p 8000:8000 --ipc=host [--gpus all] {self.name(image)}"
+        return use_of(image, self.name(image))
 
 
 def require_limits(

@@ -347,5 +347,5 @@ def test_a_sample_of_a_file_that_is_gone(tmp_path: Path) -> None:
 def test_the_warning_of_zstd() -> None:
     assert compression.ZSTD_WARNING == (
         "image.compression is zstd: Docker Engines before 23.0 cannot pull the image and stop with "
-        "'unexpected EOF'; every engine reads gzip and none"
+        "'invalid tar header' or 'unexpected EOF'; every engine reads gzip and none"
     )

@@ -59,10 +59,10 @@ class LayoutPublisher:
 
     def advice(self, image: Image) -> str:
         source = f"{self.place}:{self.tags[0]}"
+        copy = f"skopeo copy --preserve-digests {source} docker://REGISTRY/REPOSITORY:TAG"
         lines = [
             f"look inside:    enginebuild inspect {source}",
-            f"to a registry:  skopeo copy --preserve-digests {source} docker://REGISTRY/REPOSITORY:TAG, "
-            "or run again with --push",
+            f"to a registry:  {copy}, or run again with --push",
         ]
         if not is_modelpack(image):
             lines.append("to Docker:      run again with --load")

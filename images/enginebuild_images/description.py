@@ -145,7 +145,7 @@ class ImageDescription:
             if (how := self.compressed.get(position)) is None:
                 if descriptor.size != layer.size:
                     raise ValueError("its layers are not of the size that its manifest names")
-            elif descriptor.media_type != how.method.media_type:
+            elif not descriptor.media_type.endswith(f"+{how.method.name}"):
                 raise ValueError("its layers are not compressed as its manifest says")
 
     def _read(self) -> Manifest:

@@ -34,6 +34,7 @@ from enginebuild_images.errors import ImageError
 from enginebuild_images.image import Image
 from enginebuild_images.layer import Entry, Layer, StreamedBlob
 from enginebuild_images.manifest import LINUX_AMD64
+from enginebuild_images.modelpack import ModelCard, assemble_modelpack
 from enginebuild_images.settings import ImageSettings
 from parts.image_files import Contents, noise
 
@@ -163,6 +164,19 @@ def test_the_same_image_is_made_again_from_its_description(name: Format) -> None
     assert again.digest == image.digest
     for made in again.layers:
         assert Digest.of_chunks(made.chunks()) == made.descriptor.digest
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_modelpack_artifact_of_compressed_layers_is_made_again(name: Format) -> None:
+    blob, contents = _blob(name)
+    artifact = assemble_modelpack([blob], ModelCard(), {})
+    assert (
+        artifact.layers[0].descriptor.media_type == f"application/vnd.cncf.model.weight.config.v1.tar+{name}"
+    )
+    document = json.loads(json.dumps(ImageDescription.of(artifact).to_json()))
+    again = ImageDescription.from_json(document).image(contents, _no_base)
+    assert again.digest == artifact.digest
+    assert Digest.of_chunks(again.layers[0].chunks()) == blob.descriptor.digest
 
 
 def _other_method(compressed: dict[str, Any]) -> None:

@@ -40,7 +40,8 @@ def docker_registry(
     """Start a registry that keeps its blobs under `folder`, give `host:port`, and stop it.
 
     `token` is the section auth.token of its configuration (realm, service, issuer, rootcertbundle); `tls`
-    is a certificate and its key; `access_log` has each request written to `folder`/log. Raises AssertionError with the registry's log if it does not start.
+    is a certificate and its key; `access_log` has each request written to `folder`/log. Raises
+    AssertionError with the registry's log if it does not start.
     """
     assert PROGRAM is not None, "docker-registry is not installed"
     folder.mkdir(parents=True, exist_ok=True)

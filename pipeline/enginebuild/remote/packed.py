@@ -74,8 +74,10 @@ class Packed:
     def from_bytes(cls, content: bytes) -> Packed:
         """Read what `to_bytes` wrote. Raises ValueError that says what is wrong, ImageError for bad paths."""
         try:
-            return cls._read(json.loads(content))
-        except (KeyError, TypeError, RecursionError) as error:
+            return cls._read(_object(json.loads(content)))
+        except RecursionError:
+            raise ValueError("it is nested too deeply") from None
+        except (KeyError, TypeError) as error:
             raise ValueError(f"it is not a record of this version ({error})") from error
 
     @classmethod

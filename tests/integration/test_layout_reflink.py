@@ -6,11 +6,13 @@ import hashlib
 import subprocess
 import tarfile
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from enginebuild_cache import CacheError, File, Store, Tree
+from enginebuild_cache.clone import reflink_range
 from enginebuild_images.assemble import assemble
 from enginebuild_images.base import scratch
 from enginebuild_images.blob import CHANGED, FileBlob
@@ -19,7 +21,8 @@ from enginebuild_images.image import Image
 from enginebuild_images.layer import Entry, Layer, StreamedBlob
 from enginebuild_images.layout import read_layout, write_layout
 from enginebuild_images.settings import ImageSettings
-from parts import disks
+from parts import cli, disks, recipes
+from parts.checkpoints import write_checkpoint
 from parts.disks import Disk
 from parts.image_files import noise
 
@@ -201,3 +204,54 @@ def test_the_store_shares_what_it_takes_in_and_gives_out(disk: Disk) -> None:
     out = disk.folder / "out/weights"
     assert out.stat().st_nlink == 1  # a clone, and not a hard link to the cache's own file
     assert out.read_bytes() == original.read_bytes()
+
+
+@dataclass(frozen=True)
+class TwoDisks:
+    """A store's files, of which one lies on another disk."""
+
+    store: Store
+    name: str
+    elsewhere: Path
+
+    def read(self, file: File) -> Iterator[bytes]:
+        return self.store.read(file)
+
+    def stream(self, file: File) -> Iterator[bytes]:
+        return self.store.stream(file)
+
+    def path(self, file: File) -> Path:
+        return self.elsewhere if file.path == self.name else self.store.path(file)
+
+
+def test_a_layer_that_cannot_be_shared_to_its_end_is_copied_whole(disk: Disk, tmp_path: Path) -> None:
+    model = Model(disk.folder / "cache")
+    (tmp_path / "d").write_bytes(model.contents["d"])
+    source = TwoDisks(model.store, "d", tmp_path / "d")
+    layers = [replace(blob, source=source) for blob in model.image.layers if isinstance(blob, StreamedBlob)]
+    layout = disk.folder / "layout"
+    write_layout(replace(model.image, layers=tuple(layers)), layout, ["v1"])
+    _assert_whole(layout, model)
+    assert _shared_bytes(_blob(layout, model.image, 0)) == 24 * MB
+    assert _shared_bytes(_blob(layout, model.image, 1)) == 0
+
+
+def test_blocks_are_shared_whole_or_not_at_all(disk: Disk) -> None:
+    (disk.folder / "a").write_bytes(noise(3 * 4096))
+    with (disk.folder / "a").open("rb") as source, (disk.folder / "b").open("wb") as target:
+        ends = source.fileno(), target.fileno()
+        assert not reflink_range(*ends, 4096, 512)
+        assert not reflink_range(*ends, 4000, 0)
+        assert reflink_range(*ends, 8192, 4096)
+    assert (disk.folder / "b").read_bytes() == bytes(4096) + noise(3 * 4096)[:8192]
+
+
+def test_a_run_shares_its_layout_with_its_cache(disk: Disk, tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "model", shards=1, shard_size=66 * MB)
+    recipe = recipes.write(tmp_path, "file:./model")
+    words = ("run", recipe, "--cache-dir", disk.folder / "cache", "--output")
+    cli.enginebuild(*words, disk.folder / "first").ok()
+    before = disk.used
+    cli.enginebuild(*words, disk.folder / "second").ok()
+    assert disk.used - before < OVERHEAD
+    assert before < 1.5 * 66 * MB

@@ -102,6 +102,16 @@ def test_what_is_no_lock_is_refused(tmp_path: Path, content: str, detail: str) -
     assert caught.value.exit is Exit.RECIPE
 
 
+def test_a_licence_is_kept_where_the_model_names_one() -> None:
+    document = json.loads(TEXT)
+    document["model"]["licence"] = "apache-2.0"
+    lock = Lock.from_json(document)
+    assert (lock.model.licence, LOCK.model.licence) == ("apache-2.0", None)
+    assert lock.model.asked == LOCK.model.asked
+    assert json.loads(lock.to_bytes()) == document
+    assert [str(change) for change in drift(LOCK, lock)] == ["model.licence: (absent) → apache-2.0"]
+
+
 def test_drift_names_the_fields() -> None:
     document = LOCK.to_json()
     assert isinstance(document["model"], dict)

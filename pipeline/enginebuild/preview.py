@@ -13,23 +13,29 @@ from enginebuild.recipe import Recipe
 from enginebuild.resolve import Resolution, Unresolved, resolve
 from enginebuild.run import Publishers
 from enginebuild.steps import steps_of
-from enginebuild.steps.image import image_of
+from enginebuild.steps.foresee import foreseen
+from enginebuild.steps.image import Pack, image_of
 from enginebuild_cache import Digest, Json, Store
 from enginebuild_images.image import Image
 
 
 @dataclass(frozen=True)
 class Preview:
-    """`key` stands for the build; None while something is unresolved."""
+    """`key` stands for the build; None while something is unresolved.
+
+    `image` is the digest that the image has or will have; None where a model had to be read to know it.
+    """
 
     name: str
     key: Digest | None
+    image: Digest | None
     steps: tuple[PlannedStep, ...]
 
     def to_json(self) -> dict[str, Json]:
         return {
             "recipe": self.name,
             "key": str(self.key) if self.key else None,
+            "image": str(self.image) if self.image else None,
             "steps": [step.to_json() for step in self.steps],
         }
 
@@ -45,13 +51,24 @@ def preview(recipe: Recipe, store: Store, bases: Bases, publishers: Publishers, 
         places = []
         if steps.key is not None and not isinstance(resolution.model, Unresolved):
             places = list(publishers(recipe.tags(steps.key, resolution.model.commit)))
-        return Preview(recipe.name, steps.key, (*planned, plan_publish(image, places)))
+        digest = image.digest if image is not None else None
+        return Preview(recipe.name, steps.key, digest, (*planned, plan_publish(image, places)))
 
 
 def _image(
     planned: tuple[PlannedStep, ...], resolution: Resolution, store: Store, bases: Bases
 ) -> Image | None:
+    """The image that is built, or the one that would be, where that is known without reading a model."""
     step = planned[-1]
-    if step.status != "hit" or step.output is None or isinstance(resolution.base, Unresolved):
+    if isinstance(resolution.base, Unresolved):
         return None
-    return image_of(step.output, store, resolution.base, bases)
+    if step.status == "hit" and step.output is not None:
+        return image_of(step.output, store, resolution.base, bases)
+    if step.status == "miss" and isinstance(step.step.action, Pack):
+        outputs = {earlier.step.name: earlier.output for earlier in planned[:-1]}
+        inputs = {name: tree for name in step.step.inputs if (tree := outputs[name]) is not None}
+        generated = {
+            Digest.of(content): content for earlier in planned for content in earlier.step.files.values()
+        }
+        return foreseen(step.step.action, inputs, generated, store)
+    return None

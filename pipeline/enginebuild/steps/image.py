@@ -113,10 +113,9 @@ class Pack:
     send: Send | None = None
 
     def __call__(self, inputs: Mapping[str, Tree], store: Store, report: Report) -> Tree:
-        locked = self.packing.base
-        base = self.bases.open(locked.reference, locked.platform, locked.digest)
+        base = self.open_base()
         try:
-            layers = self._layers(inputs, base)
+            layers = self.layers(inputs, base)
             blobs = self._digested(layers, store, report)
             description = ImageDescription.of(self.packing.assemble(base, blobs, inputs, store))
         except ImageError as error:
@@ -124,7 +123,13 @@ class Pack:
         content = canonical_json(description.to_json())
         return Tree.of([File(DESCRIPTION, store.put_bytes(content), len(content))])
 
-    def _layers(self, inputs: Mapping[str, Tree], base: Base) -> tuple[Layer, ...]:
+    def open_base(self) -> Base:
+        """The base as locked. Raises SourceError."""
+        locked = self.packing.base
+        return self.bases.open(locked.reference, locked.platform, locked.digest)
+
+    def layers(self, inputs: Mapping[str, Tree], base: Base) -> tuple[Layer, ...]:
+        """Which files share a layer. Raises ImageError."""
         files = {name: placed(folder, inputs[name]) for name, folder in self.packing.paths.items()}
         return group(
             files["fetch"],

@@ -169,7 +169,7 @@ def _slow(limits: RegistryLimits, name: str, layers: Sequence[tuple[str, int]]) 
     label, size = max(layers, key=lambda layer: layer[1])
     if limits.seconds is None or size < _LONG_UPLOAD:
         return []
-    rate = -(-size * 8 // (limits.seconds * 10**6))
+    rate = round(size * 8 / (limits.seconds * 10**6))
     return [
         Finding(
             f"{name} ends an upload after {limits.seconds // 60} minutes ({limits.source}), and the layer of "

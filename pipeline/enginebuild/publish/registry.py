@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from enginebuild.errors import PublishError, RefusedError
-from enginebuild.events import Note, Report
+from enginebuild.errors import PublishError
+from enginebuild.events import Report
+from enginebuild.publish.limits import require_limits
 from enginebuild.publish.use import use_of
 from enginebuild_images.blob import Blob
 from enginebuild_images.compressed import CompressedBlob
 from enginebuild_images.errors import ImageError
 from enginebuild_images.image import Image
 from enginebuild_images.layer import StreamedBlob
-from enginebuild_images.limits import check_limits
 from enginebuild_images.reference import Reference
 
 if TYPE_CHECKING:  # its HTTP client takes longer to import than a cached run takes
@@ -54,25 +54,6 @@ class RegistryPublisher:
 
     def advice(self, image: Image) -> str:
         return use_of(image, self.name(image))
-
-
-def require_limits(
-    repository: Reference,
-    layers: Sequence[tuple[str, int]],
-    manifest_size: int,
-    layer_count: int,
-    report: Report,
-) -> None:
-    """Refuse what the registry cannot take, warn of what it may not. Raises RefusedError.
-
-    `layers`: what is in each and its bytes; files do as well, since each is in one layer at least as large.
-    """
-    refusals, warnings = check_limits(repository, layers, manifest_size, layer_count)
-    if refusals:
-        hints = dict.fromkeys(finding.hint for finding in refusals)
-        raise RefusedError("\n".join(finding.message for finding in refusals), "; ".join(hints))
-    for finding in warnings:
-        report(Note(f"{finding.message}; {finding.hint}", "warning"))
 
 
 def _label(blob: Blob) -> str:

@@ -25,6 +25,8 @@ from enginebuild.remote.transfer import pull_records, push_records
 from enginebuild_cache import Digest, Json, Record, Tree
 from enginebuild_images.artifact import artifact
 from enginebuild_images.blob import BytesBlob
+from enginebuild_images.errors import ImageError
+from enginebuild_images.image import Image
 from enginebuild_images.reference import Reference
 from parts import cli, recipes, services
 from parts.hub_models import write_model
@@ -383,6 +385,43 @@ def test_a_cache_that_may_only_be_read(copied: Copied, tmp_path: Path) -> None:
     )
     assert "401 Unauthorized" in warning
     assert f"docker login {host}" in warning
+
+
+def test_a_record_that_one_place_does_not_take(copied: Copied, tmp_path: Path) -> None:
+    """A layer above a registry's limit, say: that record is not kept, the others are."""
+
+    @dataclass(frozen=True)
+    class RefusingModels(RegistryPlace):
+        def write(self, image: Image, tag: str) -> None:
+            if tag.startswith("fetch-"):
+                raise ImageError("a layer of 60 GB is more than 10 GB", "use another registry")
+            super().write(image, tag)
+
+    place = RefusingModels(Reference.parse(f"{copied.site.host}/llm/small"), copied.site.place.registry)
+    machine = Machine.at(tmp_path / "b")
+    built = machine.build(target=place)
+    assert str(built.digest) == copied.digest
+    (warning,) = machine.warnings
+    assert warning == (
+        f"{place.name}: fetch (sha256:{built.outcomes[0].key.short}) cannot be kept there: "
+        "a layer of 60 GB is more than 10 GB\n  use another registry"
+    )
+    assert {tag.rpartition("-")[0] for tag in place.tags()} == {"configure", "image"}
+
+
+def test_a_registry_that_dies_between_reading_and_writing(copied: Copied, tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class Dying(RegistryPlace):
+        def write(self, image: Image, tag: str) -> None:
+            RegistryPlace(Reference.parse("127.0.0.1:1/llm/small"), self.registry).write(image, tag)
+
+    machine = Machine.at(tmp_path / "b")
+    place = Dying(Reference.parse(f"{copied.site.host}/llm/small"), copied.site.place.registry)
+    built = machine.build(target=place)
+    assert str(built.digest) == copied.digest
+    (warning,) = machine.warnings
+    assert warning.startswith(f"the cache {place.name} cannot be used: 127.0.0.1:1: cannot ask for blob ")
+    assert "connection refused (3 tries); going on without it\n" in warning
 
 
 def test_two_writers_at_once(site: Site, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from enginebuild_images.parallel import run_all
 from enginebuild_images.policy import LARGE
 
 #: Bytes of a record's document at most: some 100,000 files.
-_DOCUMENT_LIMIT = 16 << 20
+DOCUMENT_LIMIT = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class RemoteCache:
         self.place.write(_artifact(record, store, report), tag_of(record.step, record.key))
 
     def _document(self, descriptor: Descriptor) -> Packed:
-        if descriptor.media_type != RECORD_TYPE or descriptor.size > _DOCUMENT_LIMIT:
+        if descriptor.media_type != RECORD_TYPE or descriptor.size > DOCUMENT_LIMIT:
             raise ImageError("its first layer is not its document")
         try:
             return Packed.from_bytes(b"".join(self.place.blob(descriptor).chunks()))
@@ -115,8 +115,8 @@ class RemoteCache:
 def _artifact(record: Record, store: Store, report: Report) -> Image:
     packed = Packed.of(record)
     document = BytesBlob(RECORD_TYPE, packed.to_bytes())
-    if len(document.content) > _DOCUMENT_LIMIT:
-        raise ImageError(f"its document has {len(document.content):,} bytes, more than {_DOCUMENT_LIMIT:,}")
+    if len(document.content) > DOCUMENT_LIMIT:
+        raise ImageError(f"its document has {len(document.content):,} bytes, more than {DOCUMENT_LIMIT:,}")
     layers = [StreamedBlob(described(layer, store, report), layer, store) for layer in packed.layers]
     blobs: list[Blob] = [document, *layers, *_companions(record, store)]
     return artifact(RECORD_TYPE, blobs, {KEY: str(record.key), STEP: record.step})

@@ -41,7 +41,7 @@ class Place(Protocol):
         ...
 
     def write(self, image: Image, tag: str) -> None:
-        """Send what is missing, the tag last. Raises ImageError."""
+        """Send what is missing, the tag last. Raises OutOfReachError, ImageError for this image alone."""
         ...
 
     def tags(self) -> list[str]:
@@ -79,7 +79,13 @@ class RegistryPlace:
         return self.registry().blob(self.repository, descriptor)
 
     def write(self, image: Image, tag: str) -> None:
-        self.registry().push(image, self.repository.with_tag(tag))
+        try:
+            self.registry().push(image, self.repository.with_tag(tag))
+        except RegistryError as error:
+            cause = error.__cause__
+            if isinstance(cause, Failure) and _speaks_of_the_place(cause):
+                raise OutOfReachError(error.message, error.hint) from error
+            raise
 
     def tags(self) -> list[str]:
         return self.registry().tags(self.repository)
@@ -125,6 +131,11 @@ class LayoutPlace:
 
     def offer_to(self, client: Registry) -> None:
         """A folder has nothing that a registry could mount."""
+
+
+def _speaks_of_the_place(failure: Failure) -> bool:
+    """Whether another record would fare no better: no answer, no right, no rest, no health."""
+    return failure.status is None or failure.status in (401, 403, 429) or failure.status >= 500
 
 
 def place_of(text: str, registry: Callable[[], Registry]) -> Place:

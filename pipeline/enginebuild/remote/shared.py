@@ -63,8 +63,11 @@ class Shared:
             if record.key in self._useless or not self._has(target, record):
                 target.push(record, store, report)
                 report(Note(f"{record.step}: kept in {target.place.name}"))
-        except ImageError as error:
+        except OutOfReachError as error:
             self._give_up(target, error, report)
+        except ImageError as error:
+            what = f"{target.place.name}: {record.step} (sha256:{record.key.short}) cannot be kept there"
+            report(Note(_with_hint(f"{what}: {error.message}", error), "warning"))
 
     def _has(self, target: RemoteCache, record: Record) -> bool:
         """A manifest that cannot be read is as good as none, and is replaced."""
@@ -78,4 +81,8 @@ class Shared:
     def _give_up(self, cache: RemoteCache, error: ImageError, report: Report) -> None:
         self._gone.add(cache.place.name)
         text = f"the cache {cache.place.name} cannot be used: {error.message}; going on without it"
-        report(Note(f"{text}\n  {error.hint}" if error.hint else text, "warning"))
+        report(Note(_with_hint(text, error), "warning"))
+
+
+def _with_hint(text: str, error: ImageError) -> str:
+    return f"{text}\n  {error.hint}" if error.hint else text

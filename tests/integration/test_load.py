@@ -196,6 +196,21 @@ def test_an_engine_that_goes_away_while_it_loads(
     _await_nothing_left(small_engine)
 
 
+def test_an_engine_that_goes_away_while_it_unpacks(
+    folder: Path, small_engine: DockerEngine, tmp_path: Path
+) -> None:
+    service = Path(small_engine.host.removeprefix("unix://"))
+    with Wire(tmp_path / "wire", service, 1 << 40, answers=4000):
+        ended = load(folder, f"unix://{tmp_path}/wire")
+    small_engine.docker("image", "rm", "--force", f"{NAME}:v1", check=False)
+    assert ended.code == 8
+    assert re.fullmatch(
+        r"error: the Docker Engine ended the connection while it loaded the image: .*\n"
+        r"hint: its log says why \(journalctl -u docker\); run again\n",
+        complaint(ended),
+    )
+
+
 def test_a_file_that_changed_in_the_cache_ends_the_load(folder: Path, small_engine: DockerEngine) -> None:
     load(folder, "tcp://127.0.0.1:1")  # builds all, and cannot deliver
     (weights,) = (path for path in (folder / "cache/files").rglob("*") if path.stat().st_size > 70 * MB)

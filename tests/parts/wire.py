@@ -12,13 +12,16 @@ class Wire:
     """Listens at `path` and passes bytes on to the socket at `service`, until `limit` of them went there.
 
     Then `reached` is set, and nothing passes any more: it breaks at once if `breaks`, else when it is cut.
+    `answers`: bytes that may come back before it breaks.
     """
 
-    def __init__(self, path: Path, service: Path, limit: int, *, breaks: bool = False) -> None:
+    def __init__(
+        self, path: Path, service: Path, limit: int, *, breaks: bool = False, answers: int = 1 << 40
+    ) -> None:
         self.reached = threading.Event()
-        self._service, self._limit, self._breaks = service, limit, breaks
+        self._service, self._limit, self._breaks, self._answers = service, limit, breaks, answers
         self._cut = threading.Event()
-        self._sent = 0
+        self._sent = self._answered = 0
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(str(path))
         self._listener.listen()
@@ -46,7 +49,7 @@ class Wire:
                 service = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
                 service.connect(str(self._service))
                 there = threading.Thread(target=self._pass_there, args=(client, service))
-                back = threading.Thread(target=_pass, args=(service, client))
+                back = threading.Thread(target=self._pass_back, args=(service, client))
                 self._threads += [there, back]
                 there.start()
                 back.start()
@@ -64,9 +67,12 @@ class Wire:
             for end in (client, service):
                 end.shutdown(socket.SHUT_RDWR)
 
-
-def _pass(source: socket.socket, target: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while piece := source.recv(1 << 16):
-            target.sendall(piece)
-        target.shutdown(socket.SHUT_RDWR)
+    def _pass_back(self, service: socket.socket, client: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while piece := service.recv(1 << 10):
+                client.sendall(piece)
+                self._answered += len(piece)
+                if self._answered >= self._answers:
+                    service.shutdown(socket.SHUT_RDWR)
+                    break
+            client.shutdown(socket.SHUT_RDWR)

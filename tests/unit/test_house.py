@@ -146,7 +146,7 @@ def test_scripts_are_executable_and_strict(name: str) -> None:
 
 
 def test_what_tests_start_is_installed_for_them() -> None:
-    listed = dict(re.findall(r"\[([a-z-]+)\]=(\S+)", texts()["tests/install-services"]))
+    listed = dict(re.findall(r"\[([a-z0-9.-]+)\]=(\S+)", texts()["tests/install-services"]))
     assert listed == PACKAGES
 
 

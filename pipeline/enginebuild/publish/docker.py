@@ -12,7 +12,6 @@ import docker
 import docker.constants
 import docker.errors
 import requests.exceptions
-import urllib3.exceptions
 
 from enginebuild.errors import PublishError, SourceError
 from enginebuild.events import Progress, Report
@@ -28,7 +27,8 @@ _TIMEOUT = 3600
 #: Layers below this many bytes are unpacked before a bar could be drawn.
 _SHOWN = 64 << 20
 
-_LOST = (requests.exceptions.RequestException, urllib3.exceptions.HTTPError)
+#: The second is urllib3's own, which docker passes on when an answer breaks off; stubs lack its name.
+_LOST = (requests.exceptions.RequestException, requests.exceptions.BaseHTTPError)  # type: ignore[attr-defined]
 _FULL = "no space left on device"
 
 

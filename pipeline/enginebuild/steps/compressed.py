@@ -23,10 +23,11 @@ def compressed(layer: Layer, method: Method, store: Store, report: Report) -> Co
 
     Raises ImageError and CacheError.
     """
-    return _kept(layer, method, store) or _compressed(layer, method, store, report)
+    return kept_compressed(layer, method, store) or _compressed(layer, method, store, report)
 
 
-def _kept(layer: Layer, method: Method, store: Store) -> CompressedBlob | None:
+def kept_compressed(layer: Layer, method: Method, store: Store) -> CompressedBlob | None:
+    """The layer, if it was compressed in this way before."""
     record = store.record(Digest.of_json(_document(layer, method)))
     if record is None:
         return None

@@ -152,7 +152,7 @@ def shown(run: Run) -> str:
 
 
 def measured(options: argparse.Namespace) -> Result:
-    """Everything, with a line on standard error as each push ends. Raises MissingError and CommandFailedError."""
+    """Everything, with a line on standard error per push. Raises MissingError and CommandFailedError."""
     words = sys.argv[1:]
     size = (
         f"{SHARDS} × {options.size_mib} MiB of random bytes and small JSON files, medians of {options.rounds}"
@@ -169,6 +169,8 @@ def measured(options: argparse.Namespace) -> Result:
         for run in Benchmark(options, Path(folder) / "work", Path(blobs)).runs(contenders):
             runs.append(run)
             print(shown(run), file=sys.stderr, flush=True)
+            if options.result is not None:  # hours of measuring do not go with a failure at their end
+                Result(tuple(runs), known).write(options.result)
     return Result(tuple(runs), known)
 
 

@@ -92,7 +92,7 @@ def docker_engine(folder: Path) -> Iterator[Running]:
     ]
     try:
         with _running(argv, folder / "log") as process:
-            _await(process, lambda: _is_socket(host), folder / "log")
+            _await(process, lambda: _is_engine(host), folder / "log")
             yield Running(f"unix://{host}", process.pid)
     finally:
         unmount_below(folder)
@@ -144,13 +144,15 @@ def _is_registry(address: str) -> bool:
         connection.close()
 
 
-def _is_socket(path: Path) -> bool:
+def _is_engine(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(5)
         try:
             probe.connect(str(path))
+            probe.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
+            return b" 200 " in probe.recv(4096).partition(b"\r\n")[0]
         except OSError:
             return False
-    return True
 
 
 def _free_port() -> int:

@@ -6,10 +6,13 @@ from __future__ import annotations
 
 import base64
 import json
+import random
 import re
 import shutil
+import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -32,7 +35,7 @@ from parts import cli, recipes, services
 from parts.hub_models import write_model
 from parts.hub_server import HubServer
 from parts.registry_images import GivenCredentials, client
-from parts.registry_login import htpasswd
+from parts.registry_login import certificate, htpasswd, token_server
 from parts.registry_quirks import PASSWORD, USER
 from parts.registry_real import docker_registry
 from parts.remote_machine import STEPS, Machine
@@ -381,10 +384,55 @@ def test_a_cache_that_may_only_be_read(copied: Copied, tmp_path: Path) -> None:
     assert machine.statuses(built) == HIT
     (warning,) = machine.warnings
     assert warning.startswith(
-        f"the cache {host}/llm/cache cannot be used: {host}: cannot read the manifest of "
+        f"nothing can be kept in {host}/llm/cache: {host}: cannot read the manifest of "
     )
     assert "401 Unauthorized" in warning
     assert f"docker login {host}" in warning
+
+
+def test_a_build_that_may_read_and_not_write(filled: Path, tmp_path: Path) -> None:
+    """As one of an untrusted change should be: here the registry's tokens let anybody read."""
+    shutil.copytree(filled / "registry/storage", tmp_path / "registry/storage")
+    configure = next((tmp_path / "registry/storage").rglob("configure-*"))
+    shutil.rmtree(configure)
+    with (
+        token_server(certificate(tmp_path)) as (_, section),
+        docker_registry(tmp_path / "registry", token=section) as host,
+        client() as registry,
+    ):
+        place = RegistryPlace(Reference.parse(f"{host}/{REPOSITORY}"), lambda: registry)
+        machine = Machine.at(tmp_path / "b")
+        built = machine.build(source=place, target=place)
+    assert machine.statuses(built) == HIT | {"configure": "built"}
+    (warning,) = machine.warnings
+    assert warning.startswith(f"nothing can be kept in {place.name}: {host}: cannot upload blob ")
+    assert "401 Unauthorized" in warning
+    assert not configure.exists()
+
+
+def test_kills_while_records_come(tmp_path: Path, site: Site) -> None:
+    """A killed pull leaves nothing wrong, and the next one goes on with the files that came whole."""
+    write_model(tmp_path / "model", shards=4, shard_size=70 << 20)
+    recipe = recipes.write(tmp_path, "file:./model")
+    words = ("run", recipe, "--cache-dir", tmp_path / "owner", "--output", tmp_path / "out")
+    cli.enginebuild(*words, "--cache-to", site.name).ok()
+    pull = ("cache", "pull", site.name, "--cache-dir", tmp_path / "taker")
+    begun = time.monotonic()
+    cli.enginebuild("cache", "pull", site.name, "--cache-dir", tmp_path / "timed").ok()
+    whole = time.monotonic() - begun
+    moments = random.Random(7)
+    killed = 0
+    for _ in range(6):
+        process = cli.start(*pull)
+        time.sleep(moments.uniform(0.1, whole))
+        process.kill()
+        killed += cli.end(process).code == -signal.SIGKILL
+        assert cli.enginebuild("cache", "verify", "--cache-dir", tmp_path / "taker").code == 0
+    assert killed
+    cli.enginebuild(*pull).ok()
+    assert cli.enginebuild("cache", "verify", "--cache-dir", tmp_path / "taker").code == 0
+    last = ("run", recipe, "--cache-dir", tmp_path / "taker", "--output", tmp_path / "out2", "--json")
+    assert list(cli.enginebuild(*last).ok().statuses.values()) == ["hit", "hit", "hit", "built"]
 
 
 def test_a_record_that_one_place_does_not_take(copied: Copied, tmp_path: Path) -> None:

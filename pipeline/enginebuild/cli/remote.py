@@ -9,10 +9,10 @@ import click
 
 from enginebuild.cli.options import F
 from enginebuild.errors import RecipeError
-from enginebuild.recipe import Recipe
 from enginebuild_images.errors import ImageError
 
 if TYPE_CHECKING:
+    from enginebuild.recipe import Recipe
     from enginebuild.remote.shared import Shared
     from enginebuild_images.registry import Registry
 

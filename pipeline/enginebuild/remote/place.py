@@ -26,6 +26,10 @@ class OutOfReachError(ImageError):
     """The place itself cannot be used now, whatever is asked of it."""
 
 
+class NotAllowedError(OutOfReachError):
+    """What was asked of the place needs a right that the user does not have."""
+
+
 class Place(Protocol):
     """`name` is what messages call it."""
 
@@ -73,7 +77,7 @@ class RegistryPlace:
                 raise
             if cause.status == 404:
                 return None
-            raise OutOfReachError(error.message, error.hint) from error
+            raise _out_of_reach(error, cause) from error
 
     def blob(self, descriptor: Descriptor) -> Blob:
         return self.registry().blob(self.repository, descriptor)
@@ -84,7 +88,7 @@ class RegistryPlace:
         except RegistryError as error:
             cause = error.__cause__
             if isinstance(cause, Failure) and _speaks_of_the_place(cause):
-                raise OutOfReachError(error.message, error.hint) from error
+                raise _out_of_reach(error, cause) from error
             raise
 
     def tags(self) -> list[str]:
@@ -136,6 +140,11 @@ class LayoutPlace:
 def _speaks_of_the_place(failure: Failure) -> bool:
     """Whether another record would fare no better: no answer, no right, no rest, no health."""
     return failure.status is None or failure.status in (401, 403, 429) or failure.status >= 500
+
+
+def _out_of_reach(error: RegistryError, failure: Failure) -> OutOfReachError:
+    kind = NotAllowedError if failure.status in (401, 403) else OutOfReachError
+    return kind(error.message, error.hint)
 
 
 def place_of(text: str, registry: Callable[[], Registry]) -> Place:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from enginebuild.events import Note, Report
 from enginebuild.remote.cache import RemoteCache
-from enginebuild.remote.place import OutOfReachError, Place
+from enginebuild.remote.place import NotAllowedError, OutOfReachError, Place
 from enginebuild.step import Step
 from enginebuild_cache import Digest, Record, Store, WrongDigest
 from enginebuild_images.errors import ImageError
@@ -20,6 +20,7 @@ class Shared:
     source: RemoteCache | None = None
     target: RemoteCache | None = None
     _gone: set[str] = field(default_factory=set)
+    _closed: set[str] = field(default_factory=set)
     _useless: set[Digest] = field(default_factory=set)
     _there: set[tuple[str, Digest]] = field(default_factory=set)
 
@@ -55,7 +56,7 @@ class Shared:
     def push(self, record: Record, store: Store, report: Report) -> None:
         """Send a record that the target lacks. Raises CacheError."""
         target = self.target
-        if target is None or target.place.name in self._gone:
+        if target is None or target.place.name in self._gone | self._closed:
             return
         if (target.place.name, record.key) in self._there:
             return
@@ -63,6 +64,11 @@ class Shared:
             if record.key in self._useless or not self._has(target, record):
                 target.push(record, store, report)
                 report(Note(f"{record.step}: kept in {target.place.name}"))
+        except NotAllowedError as error:
+            # Reading may be allowed still.
+            self._closed.add(target.place.name)
+            text = f"nothing can be kept in {target.place.name}: {error.message}; going on without that"
+            report(Note(_with_hint(text, error), "warning"))
         except OutOfReachError as error:
             self._give_up(target, error, report)
         except ImageError as error:

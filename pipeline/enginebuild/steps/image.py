@@ -52,6 +52,11 @@ class ImagePacking(Protocol):
     @property
     def created(self) -> int: ...
 
+    @property
+    def left(self) -> int:
+        """Layers that are left to a base, even if it has fewer."""
+        ...
+
     def fields(self) -> dict[str, Json]:
         """Its part of the step's key."""
         ...
@@ -72,6 +77,7 @@ class Packing:
     port: int
     labels: Mapping[str, str]
     created: int
+    left: int = 0
 
     def fields(self) -> dict[str, Json]:
         return {
@@ -133,7 +139,7 @@ class Pack:
         files = {name: placed(folder, inputs[name]) for name, folder in self.packing.paths.items()}
         return group(
             files["fetch"],
-            budget=layer_budget(len(base.layers)),
+            budget=layer_budget(max(len(base.layers), self.packing.left)),
             volatile=files.get("configure"),
             mtime=self.packing.created,
         )

@@ -30,6 +30,10 @@ from enginebuild_images.settings import ImageSettings
 
 LICENCES = "org.opencontainers.image.licenses"
 
+#: Layers that are left to a server's base (vLLM's images have some 30) and its configuration, so that the
+#: shards of a large model are grouped as they are in its server's image.
+_LEFT = 31
+
 _HUB = "https://huggingface.co/"
 _SMALL = 1 << 20  # bytes; a config.json above it tells nothing
 #: What checkpoints call a type, and ModelPack does.
@@ -45,6 +49,7 @@ class ModelPacking:
     card: ModelCard
     labels: Mapping[str, str]
     created: int
+    left: int = _LEFT
 
     @property
     def paths(self) -> Mapping[str, str]:
@@ -54,7 +59,7 @@ class ModelPacking:
         fields: dict[str, Json] = {
             "layout": self.layout,
             "paths": dict(self.paths),
-            "layers": {"format": LAYER_FORMAT, "large": LARGE, "bundle": BUNDLE, "most": LAYERS},
+            "layers": {"format": LAYER_FORMAT, "large": LARGE, "bundle": BUNDLE, "most": LAYERS - self.left},
             "labels": dict(self.labels),
             "created": self.created,
         }

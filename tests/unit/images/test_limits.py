@@ -14,6 +14,7 @@ from enginebuild_images.limits import (
     limits_of,
 )
 from enginebuild_images.reference import Reference
+from parts.checkout import ROOT
 
 GB, GIB, MIB = 10**9, 1 << 30, 1 << 20
 
@@ -199,3 +200,18 @@ def test_more_layers_than_docker_runs() -> None:
         hint: name a base image with fewer layers"""
     )
     assert _check("docker.io", layers=ENGINE_LAYERS + 1) == ((refused,), ())
+
+
+def test_the_page_has_the_table() -> None:
+    page = (ROOT / "docs/registries.md").read_text("utf-8")
+    rows = [[cell.strip() for cell in row.split("|")] for row in page.splitlines() if row.startswith("| ")]
+    shown = {name: (layer, source) for _, name, _, layer, _, source, _ in rows[1:-1]}
+    told = {
+        limits.name: (
+            limits.limit.removesuffix(" a layer") if limits.layer else "not published",
+            limits.source,
+        )
+        for limits in REGISTRIES
+    }
+    assert shown == told
+    assert f"{(SELF_HOSTED.doubtful or 0) / GB:.1f} GB" in page

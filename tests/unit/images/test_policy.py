@@ -86,9 +86,14 @@ def test_changed_small_files_send_no_shard() -> None:
     assert _sent_anew(before, _of_checkpoint(20, setting="other")) == [["etc/vllm.yaml"]]
 
 
-@pytest.mark.parametrize("base_layers", [18, 19, 21, 30, 40])
+@pytest.mark.parametrize("base_layers", [17, 19, 21, 30, 43])
 def test_a_base_with_other_layers_sends_no_shard_anew(base_layers: int) -> None:
     assert _sent_anew(_of_checkpoint(20), _of_checkpoint(base_layers)) == []
+
+
+@pytest.mark.parametrize("base_layers", [16, 44])
+def test_the_range_of_such_bases_ends(base_layers: int) -> None:
+    assert len(_sent_anew(_of_checkpoint(20), _of_checkpoint(base_layers))) > 30
 
 
 def test_a_base_with_many_layers_makes_larger_groups() -> None:

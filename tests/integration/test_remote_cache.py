@@ -178,6 +178,24 @@ def test_from_the_cache_with_the_hub_gone(site: Site, tmp_path: Path) -> None:
         ]
 
 
+@pytest.mark.parametrize("layout", ["model", "modelpack"])
+def test_images_without_a_server_are_mounted_as_well(site: Site, tmp_path: Path, layout: str) -> None:
+    shutil.copytree(recipes.QUICKSTART_MODEL, tmp_path / "model")
+    recipe = tmp_path / "tiny.yaml"
+    recipe.write_text(
+        "version: 1\nname: tiny\nmodel: file:./model\nengine: {type: vllm, version: 0.33.0}\n"
+        f"image: {{layout: {layout}, repository: {site.host}/llm/tiny}}\ncache: {{remote: {site.name}}}\n"
+    )
+    words = ("run", recipe, "--cache-dir", tmp_path / "cache")
+    cli.enginebuild(*words, "--output", tmp_path / "out").ok()
+    log = site.folder / "log"
+    before = len(log.read_text())
+    cli.enginebuild(*words, "--push").ok()
+    sent = re.findall(r'"(?:PUT|PATCH|POST) (\S+/blobs/\S*) HTTP/1\.1" (\d+)', log.read_text()[before:])
+    assert len(sent) == 2  # the files and the image's config
+    assert all("?mount=sha256:" in path and status == "201" for path, status in sent)
+
+
 def _published(site: Site, repository: str, digest: str) -> list[dict[str, Json]]:
     document = json.loads(site.blob(digest).read_bytes())
     return [*document["layers"], document["config"]]

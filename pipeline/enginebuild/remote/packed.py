@@ -28,6 +28,10 @@ ROOTS: Mapping[str, str] = {
     "configure": str(PurePosixPath(vllm.CONFIG_PATH).parent).removeprefix("/"),
 }
 
+#: Layers at most: what a base of 30 layers leaves, and vLLM's images have some 30. So many shards are grouped as
+#: their image groups them.
+BUDGET = LAYERS - 30
+
 _FORMAT = 1
 _STEP_NAME = re.compile(r"[a-z0-9_]{1,80}\Z")
 _TAG = re.compile(r"(?P<step>[a-z0-9_]{1,80})-(?P<digits>[0-9a-f]{40})\Z")
@@ -62,7 +66,7 @@ class Packed:
         """Raises ImageError for a path that no layer can have."""
         root = ROOTS.get(record.step, f"enginebuild/{record.step}")
         files = {f"{root}/{file.path}": file for file in record.tree}
-        return cls(record, root, group(files, budget=LAYERS) if files else ())
+        return cls(record, root, group(files, budget=BUDGET) if files else ())
 
     def to_bytes(self) -> bytes:
         """The document: canonical JSON."""

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from enginebuild.engines import vllm
-from enginebuild.remote.packed import ROOTS, Packed, digits_of, is_record_tag, tag_of
+from enginebuild.remote.packed import BUDGET, ROOTS, Packed, digits_of, is_record_tag, tag_of
 from enginebuild.steps.layers import placed
 from enginebuild_cache import Digest, File, Record, Tree
 from enginebuild_images.errors import ImageError
-from enginebuild_images.policy import LARGE, group
+from enginebuild_images.policy import LARGE, group, layer_budget
 from parts.cache_samples import record as sample
 
 
@@ -58,6 +58,16 @@ def test_layers_are_those_of_an_image() -> None:
     assert Packed.of(RECORD).layers == image[:-1]
     assert Packed.of(sample(Tree.of([file("vllm.yaml")]), step="configure")).layers == image[-1:]
     assert f"/{ROOTS['configure']}/vllm.yaml" == vllm.CONFIG_PATH
+
+
+@pytest.mark.parametrize("base_layers", [25, 30, 31])
+def test_many_shards_are_grouped_as_in_an_image(base_layers: int) -> None:
+    shards = Tree.of([file("config.json"), *(file(f"{number:05}", 5 << 30) for number in range(163))])
+    configuration = placed("/etc/enginebuild", Tree.of([file("vllm.yaml")]))
+    budget = layer_budget(base_layers)
+    image = group(placed(vllm.MODEL_PATH, shards), budget=budget, volatile=configuration)
+    assert Packed.of(sample(shards)).layers == image[:-1]
+    assert Packed.of(sample(shards)).layers == group(placed(vllm.MODEL_PATH, shards), budget=BUDGET)
 
 
 def test_tags() -> None:

@@ -28,8 +28,8 @@ ROOTS: Mapping[str, str] = {
     "configure": str(PurePosixPath(vllm.CONFIG_PATH).parent).removeprefix("/"),
 }
 
-#: Layers at most: what a base of 30 layers leaves, and vLLM's images have some 30. So many shards are grouped as
-#: their image groups them.
+#: Layers at most: what a base of 30 layers leaves, and vLLM's images have some 30.
+#: So many shards are grouped as their image groups them.
 BUDGET = LAYERS - 30
 
 _FORMAT = 1

@@ -82,6 +82,28 @@ def test_the_pieces_that_files_come_in_change_nothing(name: Format, piece: int) 
     assert _blob(name, piece)[0].descriptor == _blob(name)[0].descriptor
 
 
+class _CompressorStandin:
+    """Passes on what it is fed, and keeps how."""
+
+    def __init__(self) -> None:
+        self.fed: list[int] = []
+
+    def compress(self, content: bytes) -> bytes:
+        self.fed.append(len(content))
+        return content
+
+    def flush(self) -> bytes:
+        return b""
+
+
+def test_a_compressor_is_always_fed_in_equal_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    standin = _CompressorStandin()  # zlib and libzstd do not care today, others (zlib-ng) may
+    monkeypatch.setattr(zlib, "compressobj", lambda *_settings: standin)
+    blob, _ = _blob("gzip", 70_001)
+    whole, rest = divmod(blob.layer.size, CHUNK)
+    assert standin.fed == [CHUNK] * whole + [rest]
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_pieces_are_of_at_most_1_mib_and_not_small(name: Format) -> None:
     sizes = [len(piece) for piece in _blob(name)[0].pieces()]
@@ -340,6 +362,12 @@ def test_auto_takes_the_format_of_the_base(tmp_path: Path, media_types: list[str
     assert base_format(base) == name
     assert method_for(_on_disk(tmp_path, TEXT), "auto", base, _path(tmp_path)) == Method.of(name)
     assert method_for(_on_disk(tmp_path, noise(SAMPLE)), "auto", base, _path(tmp_path)) is None
+
+
+@pytest.mark.parametrize(("zeros", "method"), [(30_000, None), (40_000, Method.of("gzip"))])
+def test_auto_compresses_from_a_fifth_on(tmp_path: Path, zeros: int, method: Method | None) -> None:
+    layer = _on_disk(tmp_path, noise(180_000 - zeros), bytes(zeros))
+    assert method_for(layer, "auto", scratch(), _path(tmp_path)) == method
 
 
 def test_a_choice_is_taken_without_a_sample(tmp_path: Path) -> None:

@@ -225,6 +225,12 @@ class Registry:
         """
         return StreamedUpload(self._repository(reference), layer, source, self._pace(), self._report).run()
 
+    def missing(self, image: Image, reference: Reference) -> list[Descriptor]:
+        """What of an image's blobs a push would have to mount or send. Raises RegistryError."""
+        blobs = tuple({blob.descriptor.digest: blob for blob in image.blobs}.values())
+        absent = self._missing(self._repository(reference), blobs, self._pace())
+        return [blob.descriptor for blob in absent]
+
     def push(self, image: Image, reference: Reference, tags: Sequence[str] = ()) -> PushResult:
         """Bring an image into a repository, by digest, at the reference's tag and at `tags`.
 

@@ -9,6 +9,7 @@ from enginebuild.events import Report
 from enginebuild.lock import lock_path, read_lock
 from enginebuild.plan import PlannedStep, plan
 from enginebuild.publish.deliver import plan_publish
+from enginebuild.publish.limits import require_model
 from enginebuild.recipe import Recipe
 from enginebuild.resolve import Resolution, Unresolved, resolve
 from enginebuild.run import Publishers
@@ -17,6 +18,7 @@ from enginebuild.steps.foresee import foreseen
 from enginebuild.steps.image import Pack, image_of
 from enginebuild_cache import Digest, Json, Store
 from enginebuild_images.image import Image
+from enginebuild_images.reference import Reference
 
 
 @dataclass(frozen=True)
@@ -24,11 +26,13 @@ class Preview:
     """`key` stands for the build; None while something is unresolved.
 
     `image` is the digest that the image has or will have; None where a model had to be read to know it.
+    `bytes_to_send` is what publishing would move at most: what a registry can mount is in it.
     """
 
     name: str
     key: Digest | None
     image: Digest | None
+    bytes_to_send: int | None
     steps: tuple[PlannedStep, ...]
 
     def to_json(self) -> dict[str, Json]:
@@ -36,15 +40,27 @@ class Preview:
             "recipe": self.name,
             "key": str(self.key) if self.key else None,
             "image": str(self.image) if self.image else None,
+            "bytes_to_send": self.bytes_to_send,
             "steps": [step.to_json() for step in self.steps],
         }
 
 
-def preview(recipe: Recipe, store: Store, bases: Bases, publishers: Publishers, report: Report) -> Preview:
-    """Every step of a run, publishing included, with its key and whether it would be a hit."""
+def preview(
+    recipe: Recipe,
+    store: Store,
+    bases: Bases,
+    publishers: Publishers,
+    report: Report,
+    repository: Reference | None = None,
+) -> Preview:
+    """Every step of a run, publishing included, with its key and whether it would be a hit.
+
+    Raises RefusedError for what the `repository`, where the image would be pushed, cannot take.
+    """
     with store.lease():
         previous = read_lock(lock_path(recipe.path)) if recipe.path is not None else None
         resolution = resolve(recipe, previous, store, bases, report)
+        require_model(repository, recipe, resolution.model, report)
         steps = steps_of(recipe, resolution, bases, jobs=1)
         planned = plan(steps.steps, store.record, lambda step: store.last_record(step, recipe.name))
         image = _image(planned, resolution, store, bases)
@@ -52,7 +68,8 @@ def preview(recipe: Recipe, store: Store, bases: Bases, publishers: Publishers, 
         if steps.key is not None and not isinstance(resolution.model, Unresolved):
             places = list(publishers(recipe.tags(steps.key, resolution.model.commit)))
         digest = image.digest if image is not None else None
-        return Preview(recipe.name, steps.key, digest, (*planned, plan_publish(image, places)))
+        published, to_send = plan_publish(image, places)
+        return Preview(recipe.name, steps.key, digest, to_send, (*planned, published))
 
 
 def _image(

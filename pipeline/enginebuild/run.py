@@ -12,12 +12,14 @@ from enginebuild.events import Note, Report
 from enginebuild.lock import Lock, lock_path, read_lock, write_lock
 from enginebuild.publish import Publisher
 from enginebuild.publish.deliver import publish
+from enginebuild.publish.limits import require_model
 from enginebuild.recipe import Recipe
 from enginebuild.resolve import Resolution, require_locked, resolve
 from enginebuild.steps import steps_of
 from enginebuild.steps.image import image_of
 from enginebuild.steps.layers import Send
 from enginebuild_cache import Digest, Json, Store
+from enginebuild_images.reference import Reference
 
 #: Publishers for a list of tags, which are known only when the build's key is.
 Publishers = Callable[[Sequence[str]], Sequence[Publisher]]
@@ -50,16 +52,19 @@ def run(
     locked: bool = False,
     keep_lock: bool = True,
     jobs: int = 4,
+    repository: Reference | None = None,
     send: Send | None = None,
     elsewhere: Elsewhere | None = None,
 ) -> Built:
     """Resolve, build what has no record, and publish. Raises EngineBuildError, CacheError.
 
-    `locked`: the lock must say what the recipe says. `keep_lock`: write it where it does not. `elsewhere`:
-    records of other machines.
+    `locked`: the lock must say what the recipe says. `keep_lock`: write it where it does not.
+    `repository`, `send`: where the image will be pushed, and how a layer gets there before its digest is
+    known. `elsewhere`: records of other machines.
     """
     with store.lease():
         lock = _lock(recipe, store, bases, report, locked=locked, keep=keep_lock)
+        require_model(repository, recipe, lock.model, report)
         resolution = Resolution(lock.model, lock.base, lock.tools)
         planned = steps_of(recipe, resolution, bases, jobs, send)
         assert planned.key is not None

@@ -257,13 +257,28 @@ def test_plan_then_run_then_plan(folder: Path) -> None:
     words = ("plan", folder / "tiny.yaml", "--cache-dir", folder / "cache", "--output", folder / "out")
     before = cli.enginebuild(*words, "--json").ok().document
     assert [step["status"] for step in before["steps"]] == ["miss", "miss", "miss", "unresolved"]
+    assert (before["image"], before["bytes_to_send"]) == (None, None)
     assert {step["reason"] for step in before["steps"][:3]} == {"never built here"}
     assert not (folder / "tiny.lock").exists()
     done = run(folder, "--json").ok()
     after = cli.enginebuild(*words, "--json").ok().document
     assert [step["status"] for step in after["steps"]] == ["hit"] * 4
+    assert (after["image"], after["bytes_to_send"]) == (done.digest, 0)
     assert [step["key"] for step in after["steps"]] == [step["key"] for step in done.result["steps"]]
     assert [step["key"] for step in after["steps"][:3]] == [step["key"] for step in before["steps"][:3]]
+
+
+def test_plan_names_the_image_and_the_bytes_before_anything_is_sent(folder: Path) -> None:
+    run(folder).ok()
+    change = ("--set", "engine.args.max_model_len=64")
+    words = (folder / "tiny.yaml", "--cache-dir", folder / "cache", "--output", folder / "out", *change)
+    planned = cli.enginebuild("plan", *words, "--json").ok().document
+    assert [step["status"] for step in planned["steps"]] == ["hit", "miss", "miss", "miss"]
+    before = {path.name for path in (folder / "out" / "blobs" / "sha256").iterdir()}
+    assert run(folder, *change, "--json").ok().digest == planned["image"]
+    new = [path for path in (folder / "out" / "blobs" / "sha256").iterdir() if path.name not in before]
+    manifest = planned["image"].removeprefix("sha256:")
+    assert planned["bytes_to_send"] == sum(path.stat().st_size for path in new if path.name != manifest)
 
 
 def test_plan_says_which_field_made_a_miss(folder: Path) -> None:

@@ -16,6 +16,7 @@ from enginebuild.cli.options import (
     places_options,
     recipe_argument,
 )
+from enginebuild.cli.output import size
 
 if TYPE_CHECKING:
     from enginebuild.plan import PlannedStep
@@ -55,12 +56,15 @@ def command(
             tools.bases,
             lambda tags: places.publishers(tags, tools.registry),
             tools.output,
+            places.repository,
         )
     if as_json:
         click.echo(json.dumps(shown.to_json(), indent=2, ensure_ascii=False))
         return
     for step in shown.steps:
         click.echo(_lines(step))
+    if shown.image is not None and shown.bytes_to_send is not None:
+        click.echo(f"image      {shown.image}, {size(shown.bytes_to_send)} to send")
 
 
 def _lines(planned: PlannedStep) -> str:

@@ -63,6 +63,7 @@ def command(
             # A lock holds what the file says; with --set it would hold what one command line said.
             keep_lock=not overrides,
             jobs=jobs,
+            repository=places.repository,
             send=places.send(tools.registry),
             elsewhere=shared,
         )

@@ -20,6 +20,10 @@ class Publisher(Protocol):
         """Whether everything is there already, tags included. Raises PublishError."""
         ...
 
+    def missing(self, image: Image) -> int:
+        """Bytes of the blobs that are not there: what publishing would send at most. Raises PublishError."""
+        ...
+
     def publish(self, image: Image, report: Report) -> None:
         """Send what is missing; tags last. Raises PublishError, and then no tag names this image."""
         ...

@@ -46,16 +46,18 @@ def publish(image: Image, places: Sequence[Publisher], tree: Tree, store: Store,
     return Outcome("publish", key, status, seconds, tree)
 
 
-def plan_publish(image: Image | None, places: Sequence[Publisher]) -> PlannedStep:
-    """Whether each place has the image already; unresolved where that cannot be asked."""
+def plan_publish(image: Image | None, places: Sequence[Publisher]) -> tuple[PlannedStep, int | None]:
+    """Whether each place has the image, and the bytes to send; unresolved where that cannot be asked."""
     step = unresolved_step("publish", PUBLISH_VERSION, "the image is not built yet", ("image",))
     if image is None:
-        return PlannedStep(step, "unresolved", reason=step.unresolved)
+        return PlannedStep(step, "unresolved", reason=step.unresolved), None
     key = publish_key(image, places)
     try:
-        missing = [place.place for place in places if not place.has(image)]
+        absent = [place for place in places if not place.has(image)]
+        to_send = sum(place.missing(image) for place in absent)
     except PublishError as error:
-        return PlannedStep(step, "unresolved", key, reason=error.message)
-    if missing:
-        return PlannedStep(step, "miss", key, reason=f"not at {', '.join(missing)}")
-    return PlannedStep(step, "hit", key)
+        return PlannedStep(step, "unresolved", key, reason=error.message), None
+    if absent:
+        where = ", ".join(place.place for place in absent)
+        return PlannedStep(step, "miss", key, reason=f"not at {where}"), to_send
+    return PlannedStep(step, "hit", key), 0

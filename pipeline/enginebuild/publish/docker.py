@@ -51,6 +51,9 @@ class DockerPublisher:
             except docker.errors.ImageNotFound:
                 return False
 
+    def missing(self, image: Image) -> int:
+        return 0 if self.has(image) else archive_size(image, self.names)
+
     def publish(self, image: Image, report: Report) -> None:
         total = archive_size(image, self.names)
         with _engine() as client:

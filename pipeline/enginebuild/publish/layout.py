@@ -40,6 +40,10 @@ class LayoutPublisher:
         blobs = (*image.blobs, image.manifest)
         return all(self._holds(blob.descriptor) for blob in blobs)
 
+    def missing(self, image: Image) -> int:
+        blobs = {blob.descriptor.digest: blob.descriptor for blob in image.blobs}
+        return sum(descriptor.size for descriptor in blobs.values() if not self._holds(descriptor))
+
     def _holds(self, descriptor: Descriptor) -> bool:
         path = self.folder / blob_path(descriptor.digest)
         return path.is_file() and path.stat().st_size == descriptor.size

@@ -40,6 +40,12 @@ class RegistryPublisher:
         except ImageError as error:
             raise PublishError(error.message, error.hint) from error
 
+    def missing(self, image: Image) -> int:
+        try:
+            return sum(descriptor.size for descriptor in self.registry().missing(image, self.repository))
+        except ImageError as error:
+            raise PublishError(error.message, error.hint) from error
+
     def publish(self, image: Image, report: Report) -> None:
         """Raises RefusedError, too, before anything is sent."""
         layers = [(_label(blob), blob.descriptor.size) for blob in image.layers]

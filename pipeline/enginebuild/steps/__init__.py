@@ -67,7 +67,9 @@ def steps_of(
         _labels(recipe, model, key) | dict(recipe.image.labels),
         CREATED,
     )
-    return RecipeSteps((fetch, configure, image_step(packing, bases, jobs, send)), key)
+    return RecipeSteps(
+        (fetch, configure, image_step(packing, recipe.image.compression, bases, jobs, send)), key
+    )
 
 
 def _model_steps(
@@ -76,7 +78,7 @@ def _model_steps(
     if isinstance(model, Unresolved):
         return RecipeSteps((fetch, unresolved_step("image", IMAGE_VERSION, model.reason, ("fetch",))), None)
     packing, key = model_packing(recipe, model, fetch, CREATED)
-    return RecipeSteps((fetch, image_step(packing, bases, jobs, send)), key)
+    return RecipeSteps((fetch, image_step(packing, recipe.image.compression, bases, jobs, send)), key)
 
 
 def build_key(recipe: Recipe, fetch: Step, base: BaseLock) -> Digest:

@@ -20,14 +20,17 @@ from enginebuild.engines.vllm.image import (
     HEALTH_TIMEOUT_SECONDS,
 )
 from enginebuild.errors import RefusedError
-from enginebuild.events import Report
+from enginebuild.events import Note, Report
 from enginebuild.lock import BaseLock
 from enginebuild.step import Step
+from enginebuild.steps.compressed import compressed
 from enginebuild.steps.layers import Send, described, placed
 from enginebuild_cache import File, Json, Store, Tree, canonical_json
 from enginebuild_images.assemble import assemble
 from enginebuild_images.base import Base
+from enginebuild_images.blob import LAYER_ZSTD
 from enginebuild_images.compressed import LayerBlob
+from enginebuild_images.compression import ZSTD_WARNING, Choice, key_fields, method_for
 from enginebuild_images.description import ImageDescription
 from enginebuild_images.errors import ImageError
 from enginebuild_images.image import Image
@@ -114,6 +117,7 @@ class Pack:
     """Group the files into layers, take each layer's digest once, and put them on the base."""
 
     packing: ImagePacking
+    compression: Choice
     bases: Bases
     jobs: int
     send: Send | None = None
@@ -122,7 +126,10 @@ class Pack:
         base = self.open_base()
         try:
             layers = self.layers(inputs, base)
-            blobs = self._digested(layers, store, report)
+            with ThreadPoolExecutor(self.jobs) as pool:
+                blobs = list(pool.map(lambda layer: self._blob(layer, base, store, report), layers))
+            if any(blob.descriptor.media_type == LAYER_ZSTD for blob in blobs):
+                report(Note(ZSTD_WARNING, "warning"))
             description = ImageDescription.of(self.packing.assemble(base, blobs, inputs, store))
         except ImageError as error:
             raise RefusedError(error.message, error.hint) from error
@@ -144,20 +151,28 @@ class Pack:
             mtime=self.packing.created,
         )
 
-    def _digested(self, layers: tuple[Layer, ...], store: Store, report: Report) -> list[StreamedBlob]:
-        with ThreadPoolExecutor(self.jobs) as pool:
-            descriptors = pool.map(lambda layer: described(layer, store, report, self.send), layers)
-            return [
-                StreamedBlob(descriptor, layer, store)
-                for descriptor, layer in zip(descriptors, layers, strict=True)
-            ]
+    def _blob(self, layer: Layer, base: Base, store: Store, report: Report) -> LayerBlob:
+        method = method_for(layer, self.compression, base, store.path)
+        if method is not None:
+            return compressed(layer, method, store, report)
+        return StreamedBlob(described(layer, store, report, self.send), layer, store)
 
 
-def image_step(packing: ImagePacking, bases: Bases, jobs: int, send: Send | None) -> Step:
-    """Keyed by its parents, the base's digest, paths, layer policy and labels; not by repository or tags."""
-    return Step(
-        "image", IMAGE_VERSION, packing.fields(), Pack(packing, bases, jobs, send), tuple(packing.paths)
-    )
+def image_step(
+    packing: ImagePacking, compression: Choice, bases: Bases, jobs: int, send: Send | None
+) -> Step:
+    """Keyed by its parents, the base's digest, paths, layer policy and labels; not by repository or tags.
+
+    Raises RefusedError for a compression that cannot be done here.
+    """
+    fields = packing.fields()
+    try:
+        if how := key_fields(compression):
+            fields["compression"] = how
+    except ImageError as error:
+        raise RefusedError(error.message, error.hint) from error
+    pack = Pack(packing, compression, bases, jobs, send)
+    return Step("image", IMAGE_VERSION, fields, pack, tuple(packing.paths))
 
 
 def image_of(tree: Tree, store: Store, locked: BaseLock, bases: Bases) -> Image:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enginebuild.bases import Bases
 from enginebuild.build import Elsewhere, Outcome, build
 from enginebuild.errors import RecipeError
-from enginebuild.events import Note, Report
+from enginebuild.events import Note, Report, silent
 from enginebuild.lock import Lock, lock_path, read_lock, write_lock
 from enginebuild.publish import Publisher
 from enginebuild.publish.deliver import publish
@@ -64,7 +64,8 @@ def run(
     """
     with store.lease():
         lock = _lock(recipe, store, bases, report, locked=locked, keep=keep_lock)
-        require_model(repository, recipe, lock.model, report)
+        # Refusals count now; warnings are said when the layers are known, before they are sent.
+        require_model(repository, recipe, lock.model, silent)
         resolution = Resolution(lock.model, lock.base, lock.tools)
         planned = steps_of(recipe, resolution, bases, jobs, send)
         assert planned.key is not None

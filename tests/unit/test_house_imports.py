@@ -47,7 +47,7 @@ def declared() -> set[str]:
     ("folder", "allowed"),
     [
         ("cache/enginebuild_cache", {"enginebuild_cache"}),
-        # zstd: the standard library has it from Python 3.14 on (compression), before that the extra (backports).
+        # zstd: the standard library's from Python 3.14 on (compression), before that an extra (backports).
         (
             "images/enginebuild_images",
             {"enginebuild_images", "enginebuild_cache", "httpx2", "backports", "compression"},

@@ -11,6 +11,10 @@ from enginebuild.errors import Problem
 from enginebuild.publish import Publisher
 from enginebuild.recipe import Recipe
 from enginebuild.steps.layers import Send
+from enginebuild_images.blob import Descriptor
+from enginebuild_images.errors import RegistryError
+from enginebuild_images.layer import Layer, Source
+from enginebuild_images.limits import check_limits
 from enginebuild_images.reference import Reference
 
 if TYPE_CHECKING:
@@ -79,4 +83,11 @@ class Places:
         repository = self.repository
         if repository is None:
             return None
-        return lambda layer, source: registry().send(layer, source, repository)
+
+        def send(layer: Layer, source: Source) -> Descriptor:
+            refusals = check_limits(repository, [(layer.summary, layer.size)], 0, 0).refusals
+            if refusals:
+                raise RegistryError(refusals[0].message, refusals[0].hint)
+            return registry().send(layer, source, repository)
+
+        return send

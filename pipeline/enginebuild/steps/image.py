@@ -28,7 +28,6 @@ from enginebuild.steps.layers import Send, described, placed
 from enginebuild_cache import File, Json, Store, Tree, canonical_json
 from enginebuild_images.assemble import assemble
 from enginebuild_images.base import Base
-from enginebuild_images.blob import LAYER_ZSTD
 from enginebuild_images.compressed import LayerBlob
 from enginebuild_images.compression import ZSTD_WARNING, Choice, key_fields, method_for
 from enginebuild_images.description import ImageDescription
@@ -124,12 +123,12 @@ class Pack:
 
     def __call__(self, inputs: Mapping[str, Tree], store: Store, report: Report) -> Tree:
         base = self.open_base()
+        if self.compression == "zstd":
+            report(Note(ZSTD_WARNING, "warning"))
         try:
             layers = self.layers(inputs, base)
             with ThreadPoolExecutor(self.jobs) as pool:
                 blobs = list(pool.map(lambda layer: self._blob(layer, base, store, report), layers))
-            if any(blob.descriptor.media_type == LAYER_ZSTD for blob in blobs):
-                report(Note(ZSTD_WARNING, "warning"))
             description = ImageDescription.of(self.packing.assemble(base, blobs, inputs, store))
         except ImageError as error:
             raise RefusedError(error.message, error.hint) from error

@@ -133,7 +133,8 @@ def test_what_a_layer_is_called(paths: list[str], kind: str, filepath: str) -> N
 
 
 def test_formats_are_all_named() -> None:
-    blobs = [Contents().blob({f"model/{name}": b"x"}) for name in ("b.gguf", "a.safetensors", "c.bin", "d.pt")]
+    names = ("b.gguf", "a.safetensors", "c.bin", "d.pt")
+    blobs = [Contents().blob({f"model/{name}": b"x"}) for name in names]
     assert documents(assemble_modelpack(blobs, CARD, {}))[1]["config"]["format"] == "gguf,pt,safetensors"
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -131,6 +132,7 @@ def parsed() -> argparse.Namespace:
     )
     parser.add_argument("--work-dir", type=Path, help="a folder on a disk (the system's for temporary files)")
     parser.add_argument("--result", type=Path, help="write the runs to this file, as JSON")
+    parser.add_argument("--show", type=Path, nargs="+", metavar="RESULT", help="show these, measure nothing")
     parser.add_argument("--page", action="store_true", help="write tables and plot into docs/")
     options = parser.parse_args()
     options.size_mib = options.size_mib or (64 if options.quick else 256)
@@ -176,6 +178,9 @@ def measured(options: argparse.Namespace) -> Result:
 
 def main() -> int:
     options = parsed()
+    if options.show is not None:
+        return report([Result.read(path) for path in options.show], options)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that services end and folders go, too
     if os.geteuid() != 0 and {"docker", "buildkit"} & set(options.contenders):
         print("a Docker Engine of one's own needs root; or leave docker out (--contenders)", file=sys.stderr)
         return 2
@@ -184,19 +189,19 @@ def main() -> int:
     except (MissingError, CommandFailedError) as error:
         print(error, file=sys.stderr)
         return 2
-    return report(result, options)
-
-
-def report(result: Result, options: argparse.Namespace) -> int:
-    """Print the tables; write what was asked for. Returns the exit code."""
-    text = page.tables(result, ALL)
-    print(text)
     if options.result is not None:
         result.write(options.result)
+    return report([result], options)
+
+
+def report(results: Sequence[Result], options: argparse.Namespace) -> int:
+    """Print the tables, and write the page if asked for; the plot is the first's. Returns the exit code."""
+    text = "\n\n".join(page.tables(result, ALL) for result in results)
+    print(text)
     if options.page:
         page.insert(PAGE, text)
-        PLOT.write_text(page.plot(result, ALL))
-    missed = any(limit.kept is False for limit in limits(result))
+        PLOT.write_text(page.plot(results[0], ALL))
+    missed = any(limit.kept is False for result in results for limit in limits(result))
     return int(missed and not options.quick)
 
 

@@ -19,17 +19,22 @@ _PROGRAMS = ("dockerd", "docker", "buildah", "skopeo")
 def circumstances(words: Sequence[str], *, size: str, registry: str, blobs: str) -> dict[str, str]:
     """`words`: the command line's."""
     programs = [*_PROGRAMS, *([registry] if registry != "standin" else [])]
-    versions = [f"{name} {version}" for name in programs if (version := _version(name))]
+    versions = [f"{Path(name).name} {version}" for name in programs if (version := _version(name))]
     kept = "stand-in that discards blobs" if registry == "standin" else f"{Path(registry).name} on {blobs}"
     return {
         "Date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
-        "Command": f"`python benchmarks/images {shlex.join(words)}`".replace(" `", "`"),
+        "Command": f"`{shlex.join(['python', 'benchmarks/images', *map(_no_folder, words)])}`",
         "Machine": _machine(),
         "Load when it began": f"{os.getloadavg()[0]:.1f}",
         "What is pushed": size,
         "Registry": kept,
         "Versions": ", ".join([f"Python {platform.python_version()}", *versions]),
     }
+
+
+def _no_folder(word: str) -> str:
+    """A path on this machine says nothing to anybody else."""
+    return Path(word).name if "/" in word else word
 
 
 def _machine() -> str:

@@ -24,7 +24,7 @@ TITLES = {
 
 def tables(result: Result, contenders: Sequence[Contender]) -> str:
     """One table per case, and the limits."""
-    parts = [_circumstances(result)]
+    parts = [f"## {result.circumstances['Registry']}, {result.circumstances['Date']}", _circumstances(result)]
     for case in CASES:
         rows = [_row(result, contender, case) for contender in contenders if result.of(contender.name, case)]
         if rows:
@@ -62,7 +62,8 @@ def _row(result: Result, contender: Contender, case: str) -> str:
 
 
 def _circumstances(result: Result) -> str:
-    return "\n".join(f"- {name}: {value}" for name, value in result.circumstances.items())
+    named = result.circumstances.items()
+    return "\n".join(f"- {name}: {value}" for name, value in named if name not in ("Registry", "Date"))
 
 
 def _limits(all_limits: Sequence[Limit]) -> list[str]:

@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -83,11 +84,12 @@ def docker_engine(folder: Path) -> Iterator[Running]:
     """A Docker Engine that shares nothing with another one and leaves the machine's network alone."""
     folder.mkdir(parents=True)
     (folder / "daemon.json").write_text("{}")
-    host = folder / "docker.sock"
+    short = Path(tempfile.mkdtemp(prefix="dockerd-"))  # a socket's path may have 107 bytes
+    host = short / "docker.sock"
     argv = [
         program("dockerd", "docker.io"),
         *("--config-file", str(folder / "daemon.json"), "--data-root", str(folder / "root")),
-        *("--exec-root", str(folder / "exec"), "--host", f"unix://{host}", "--pidfile", str(folder / "pid")),
+        *("--exec-root", str(short / "exec"), "--host", f"unix://{host}", "--pidfile", str(folder / "pid")),
         *("--bridge", "none", "--iptables=false", "--ip-masq=false", "--shutdown-timeout", "3"),
     ]
     try:
@@ -95,8 +97,9 @@ def docker_engine(folder: Path) -> Iterator[Running]:
             _await(process, lambda: _is_engine(host), folder / "log")
             yield Running(f"unix://{host}", process.pid)
     finally:
-        unmount_below(folder)
-        shutil.rmtree(folder, ignore_errors=True)
+        for place in (folder, short):
+            unmount_below(place)
+            shutil.rmtree(place, ignore_errors=True)
 
 
 def unmount_below(folder: Path) -> None:
@@ -110,7 +113,12 @@ def unmount_below(folder: Path) -> None:
 def _running(argv: list[str], log: Path, *, pipe: bool = False) -> Iterator[subprocess.Popen[str]]:
     with log.open("ab") as said:
         process = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE if pipe else said, stderr=said, text=True
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if pipe else said,
+            stderr=said,
+            text=True,
+            env={**os.environ, "OTEL_TRACES_EXPORTER": "none"},  # distribution 3 would send traces
         )
     try:
         yield process

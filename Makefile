@@ -32,8 +32,10 @@ check-static: $(READY)
 services:
 	@tests/install-services
 
-bench: $(READY) ## Measure start-up against its limits; about a minute
+bench: $(READY) ## Measure start-up, downloads and memory against their limits; about four minutes
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/download.py
+	$(BIN)/python benchmarks/memory.py
 
 lock-dev: $(READY) ## Resolve the development dependencies anew into requirements-dev.txt
 	$(BIN)/python -m pip install -qq uv

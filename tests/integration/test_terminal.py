@@ -19,7 +19,7 @@ from parts import cli, recipes
 from parts.checkpoints import write_checkpoint
 from parts.hub_server import Fault, HubServer
 
-COMMANDS = ("run", "check", "plan", "lock", "inspect", "cache", "schema", "completion")
+COMMANDS = ("run", "check", "plan", "lock", "index", "inspect", "cache", "schema", "completion")
 
 
 def on_a_terminal(words: list[str | Path], env: Mapping[str, str]) -> str:
@@ -108,7 +108,7 @@ def test_completion(shell: str) -> None:
 
 
 def test_completion_completes() -> None:
-    env = {"_ENGINEBUILD_COMPLETE": "bash_complete", "COMP_WORDS": "enginebuild in", "COMP_CWORD": "1"}
+    env = {"_ENGINEBUILD_COMPLETE": "bash_complete", "COMP_WORDS": "enginebuild ins", "COMP_CWORD": "1"}
     command = Path(cli.argv()[0]).with_name("enginebuild")
     ended = subprocess.run([command], env={**os.environ, **env}, capture_output=True, text=True, check=True)
     assert ended.stdout == "plain,inspect\n"

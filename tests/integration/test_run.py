@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from enginebuild_images.policy import LARGE
 from parts import cli, recipes
 from parts.busybox_base import BusyboxBase
 from parts.checkpoints import write_checkpoint
 from parts.hub_server import Fault, HubServer
+from parts.registry_quirks import quirk_registry
 
 STEPS = ("fetch", "configure", "image", "publish")
 #: The quickstart's image, on any machine. It changes when the recipe, the model, vLLM's table or one of our
@@ -296,3 +298,19 @@ def test_plan_without_a_network_shows_what_is_unresolved(tmp_path: Path) -> None
     assert [step["status"] for step in planned["steps"]] == ["unresolved"] * 4
     assert "HF_HUB_OFFLINE" in planned["steps"][0]["reason"]
     assert json.dumps("max-model-len: 256\n")[1:-1] in json.dumps(planned["steps"][1]["files"]["vllm.yaml"])
+
+
+def test_a_large_layer_of_unknown_digest_is_read_and_sent_in_one_pass(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "model", shards=1, shard_size=LARGE)
+    recipe = recipes.write(tmp_path, "file:./model")
+    words = ("run", recipe, "--cache-dir", tmp_path / "cache", "--json")
+    known = cli.enginebuild(*words, "--output", tmp_path / "out").ok()
+    for step in ("layer", "image"):
+        shutil.rmtree(tmp_path / "cache" / "records" / step)
+    with quirk_registry() as registry:
+        pushed = cli.enginebuild(*words, "--push", "--set", f"image.repository={registry.host}/a/b").ok()
+        streamed = [seen for seen in registry.seen if seen.method == "PATCH"]
+        sent = sum(seen.body for seen in registry.seen if seen.path.startswith("/v2/a/b/blobs"))
+    assert pushed.digest == known.digest
+    assert [seen.body > LARGE for seen in streamed] == [True]
+    assert sent < LARGE + (1 << 20)

@@ -47,13 +47,14 @@ def keep(layer: Layer, descriptor: Descriptor, store: Store) -> None:
 def described(layer: Layer, store: Store, report: Report, send: Send | None = None) -> Descriptor:
     """The layer's descriptor; its files are read if its digest was never taken.
 
-    With `send` that reading is the upload, too. What a registry does not take is only digested here; pushing
-    then says why, if that fails as well.
+    With `send` that reading is the upload, too, for a layer that is large. What a registry does not take is
+    only digested here; pushing then says why, if that fails as well.
     """
     descriptor = kept(layer, store)
     if descriptor is None:
-        with contextlib.suppress(RegistryError):
-            descriptor = send(layer, store) if send is not None else None
+        if send is not None and layer.size >= LARGE:
+            with contextlib.suppress(RegistryError):
+                descriptor = send(layer, store)
         if descriptor is None:
             digest = digest_of(layer, lambda file: _reported(file, store, report))
             descriptor = Descriptor(LAYER, digest, layer.size)

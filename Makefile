@@ -4,7 +4,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
-# Two by default: real vLLM runs in some tests, with two cores and 3 GB each.
+# Two by default: real vLLM runs in some tests, with two cores and 3 GB each. A file's tests stay on one worker:
+# they share what is costly to make, and all workers share one Docker Engine.
 JOBS   ?= 2
 
 .DEFAULT_GOAL := help
@@ -18,7 +19,7 @@ quickstart: $(READY) ## Build a tiny model's image: no GPU, no Docker; half a mi
 	@$(BIN)/enginebuild run recipes/quickstart.yaml
 
 test: $(READY) services check-static ## Everything, with real services and real vLLM: about 10 minutes, then 4
-	ENGINEBUILD_REQUIRE_SERVICES=1 $(BIN)/pytest -n $(JOBS) --dist loadgroup --durations 10
+	ENGINEBUILD_REQUIRE_SERVICES=1 $(BIN)/pytest -n $(JOBS) --dist loadfile --durations 10
 
 check: $(READY) check-static ## What a commit must pass: style, types, imports, unit tests; about a minute
 	$(BIN)/pytest -q tests/unit

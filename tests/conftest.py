@@ -41,11 +41,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for fixture, marker in (("docker_engine", "docker"), ("registry", "registry")):
             if fixture in wanted:
                 item.add_marker(marker)
-        if "docker_engine" in wanted and item.get_closest_marker("xdist_group") is None:
-            # All workers share the engine: what a file's fixtures load there, another worker must not remove.
-            item.add_marker(pytest.mark.xdist_group(f"docker-{item.path.stem}"))
-        if item.get_closest_marker("vllm"):
-            item.add_marker(pytest.mark.xdist_group("vllm"))  # one at a time: each wants two cores
 
 
 @pytest.hookimpl(wrapper=True)

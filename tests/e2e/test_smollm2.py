@@ -32,8 +32,6 @@ NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"
 SHIPPED = recipes.SHIPPED / "smollm2-135m-vllm.yaml"
 READY = 240.0  # seconds that vLLM may take to load and answer, on two busy cores
 
-pytestmark = pytest.mark.xdist_group("smollm2")
-
 
 @dataclass(frozen=True)
 class Published:

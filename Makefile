@@ -18,7 +18,7 @@ quickstart: $(READY) ## Build a tiny model's image: no GPU, no Docker; half a mi
 	@echo '$$ $(BIN)/enginebuild run recipes/quickstart.yaml'
 	@$(BIN)/enginebuild run recipes/quickstart.yaml
 
-test: $(READY) services check-static ## Everything, with real services and real vLLM: about 10 minutes, then 4
+test: $(READY) services check-static ## Everything, with real services and real vLLM: about 10 minutes, then 6
 	ENGINEBUILD_REQUIRE_SERVICES=1 $(BIN)/pytest -n $(JOBS) --dist loadfile --durations 10
 
 check: $(READY) check-static ## What a commit must pass: style, types, imports, unit tests; about a minute

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from enginebuild_cache import Store
 from parts.hub_fetch import QUICK
 from parts.hub_models import shard_names, write_model
 from parts.hub_server import Fault, HubServer
+from parts.services import missing
 
 SOURCE = "hf://org/name"
 REQUEST = ModelRequest(SOURCE, None, Path())
@@ -433,7 +433,6 @@ def test_waiting_for_another_process_is_told(hub: HubServer, store: Store, resol
     assert waiting
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
 def test_a_full_disk_is_an_error_of_the_cache(hub: HubServer, tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()
@@ -441,7 +440,7 @@ def test_a_full_disk_is_an_error_of_the_cache(hub: HubServer, tmp_path: Path) ->
         ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(small)], capture_output=True, timeout=10
     )
     if mounted.returncode:
-        pytest.skip("this machine does not allow to mount a tmpfs")
+        missing("mounting a small file system needs root, and a machine that allows it")
     try:
         process = start(small / "cache")
         _, err = process.communicate(timeout=60)

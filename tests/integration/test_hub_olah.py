@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -12,11 +11,12 @@ from enginebuild.sources import ModelRequest, fetch, resolve
 from enginebuild_cache import Digest, Store
 from parts.hub_models import write_model
 from parts.hub_olah import olah
+from parts.services import program
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("git") is None, reason="olah serves git repositories")
 def test_an_independent_server(tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program("git")  # olah serves git repositories
     model = write_model(tmp_path / "model", shards=2, shard_size=1_000_000)
     store = Store.open(cache_dir)
     request = ModelRequest("hf://org/name", None, Path())

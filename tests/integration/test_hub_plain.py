@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import ssl
 import subprocess
 import threading
@@ -25,6 +24,7 @@ from enginebuild_cache import Digest, Store
 from parts.hub_fetch import QUICK
 from parts.hub_models import write_model
 from parts.hub_server import Fault, HubServer
+from parts.services import program
 
 REQUEST = ModelRequest("hf://org/name", None, Path())
 SIZE = 2_000_000
@@ -115,7 +115,6 @@ def test_a_copy_that_cannot_be_read_is_fetched(hub: HubServer, store: Store, tmp
     )
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")
 def test_a_certificate_that_nobody_trusts(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,7 +122,7 @@ def test_a_certificate_that_nobody_trusts(
     subprocess.run(
         [
             *(
-                "openssl",
+                program("openssl"),
                 "req",
                 "-x509",
                 "-newkey",

@@ -8,10 +8,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from enginebuild.engines.vllm import MODEL_PATH
 from enginebuild.errors import SourceError
 from enginebuild.events import Event, Note, Progress
 from enginebuild.sources import ModelRequest, fetch, resolve
 from enginebuild.sources.origin import Patience
+from enginebuild.steps.layers import followers
 from enginebuild_cache import CacheError, Store
 
 QUICK = Patience(attempts=3, base=0.01, cap=0.05, longest=1.0)
@@ -24,7 +26,8 @@ def main() -> int:
     try:
         store = Store.open(Path(cache))
         resolved = resolve(request, store, _print, patience=QUICK)
-        fetch(request, resolved, store, _print, patience=QUICK)
+        watching = followers(MODEL_PATH, resolved.tree, 0)  # as `enginebuild run` takes layers' digests
+        fetch(request, resolved, store, _print, patience=QUICK, followers=watching)
     except (SourceError, CacheError) as error:
         print(f"{error.message}\n{error.hint}", file=sys.stderr)
         return 3 if isinstance(error, SourceError) else 9

@@ -37,6 +37,7 @@ PACKAGES = {
     "dockerd": "docker.io",
     "docker-registry": "docker-registry",
     "podman": "podman",
+    "openssl": "openssl",
     "skopeo": "skopeo",
     "busybox": "busybox-static",
     "strace": "strace",

@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 
 from enginebuild_cache import Digest, Json
 
-#: Where a command finds what it reads and leaves what it makes. A local runner puts real folders in their place.
+#: Where a command finds what it reads and leaves what it makes; a local runner puts real folders there.
 INPUT = PurePosixPath("/enginebuild/input")
 OUTPUT = PurePosixPath("/enginebuild/output")
 SCRIPTS = PurePosixPath("/enginebuild/scripts")

@@ -62,6 +62,38 @@ def test_a_repository_is_pinned(hub: HubServer, store: Store) -> None:
     }
 
 
+def test_a_dataset_is_pinned_and_fetched_like_a_model(hub: HubServer, store: Store) -> None:
+    folder = hub.root / "datasets/org/texts"
+    (folder / "data").mkdir(parents=True)
+    (folder / "data/train.jsonl").write_text('{"text": "one"}\n')
+    (folder / "README.md").write_text("about it")
+    (folder / "loader.py").write_text("print('never run')")
+    request = ModelRequest("hf://datasets/org/texts", None, Path(), repo_type="dataset")
+    resolved = resolve(request, store, silent, patience=QUICK)
+    assert resolved.commit == hub.commit("datasets/org/texts")
+    assert [file.path for file in resolved.tree] == ["data/train.jsonl"]
+    fetch(request, resolved, store, silent, patience=QUICK)
+    assert store.read_bytes(resolved.tree.files[0]) == b'{"text": "one"}\n'
+
+
+def test_a_dataset_without_data(hub: HubServer, store: Store) -> None:
+    folder = hub.root / "datasets/org/empty"
+    folder.mkdir(parents=True)
+    (folder / "README.md").write_text("about it")
+    request = ModelRequest("hf://datasets/org/empty", None, Path(), repo_type="dataset")
+    with pytest.raises(SourceError) as caught:
+        resolve(request, store, silent, patience=QUICK)
+    assert caught.value.message == "hf://datasets/org/empty has no calibration data"
+    assert caught.value.hint == "a dataset is one or more *.jsonl, *.json, *.parquet or *.txt files"
+
+
+def test_a_dataset_that_is_not_there(hub: HubServer, store: Store) -> None:
+    request = ModelRequest("hf://datasets/org/absent", None, Path(), repo_type="dataset")
+    with pytest.raises(SourceError) as caught:
+        resolve(request, store, silent, patience=QUICK)
+    assert caught.value.message == f"hf://datasets/org/absent was not found at {hub.endpoint}"
+
+
 def test_only_small_files_are_fetched(hub: HubServer, store: Store) -> None:
     resolved = ask(store)
     for file in resolved.tree:

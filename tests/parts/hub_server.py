@@ -192,12 +192,26 @@ def _listen(hub: HubServer, name: Literal["hub", "cdn"]) -> _Server:
 
 
 _ROUTES = [
-    (re.compile(r"/api/models/(?P<repository>[^/]+/[^/]+)/refs\Z"), "refs"),
-    (re.compile(r"/api/models/(?P<repository>[^/]+/[^/]+)/tree/(?P<revision>[^/]+)\Z"), "tree"),
-    (re.compile(r"/api/models/(?P<repository>[^/]+/[^/]+)/revision/(?P<revision>[^/]+)\Z"), "info"),
-    (re.compile(r"/api/models/(?P<repository>[^/]+/[^/]+)\Z"), "info"),
-    (re.compile(r"/(?P<repository>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<file>.+)\Z"), "resolve"),
-    (re.compile(r"/cdn/(?P<repository>[^/]+/[^/]+)/(?P<revision>[^/]+)/(?P<file>.+)\Z"), "download"),
+    (re.compile(r"/api/(?:models/)?(?P<repository>(?:datasets/)?[^/]+/[^/]+)/refs\Z"), "refs"),
+    (
+        re.compile(r"/api/(?:models/)?(?P<repository>(?:datasets/)?[^/]+/[^/]+)/tree/(?P<revision>[^/]+)\Z"),
+        "tree",
+    ),
+    (
+        re.compile(
+            r"/api/(?:models/)?(?P<repository>(?:datasets/)?[^/]+/[^/]+)/revision/(?P<revision>[^/]+)\Z"
+        ),
+        "info",
+    ),
+    (re.compile(r"/api/(?:models/)?(?P<repository>(?:datasets/)?[^/]+/[^/]+)\Z"), "info"),
+    (
+        re.compile(r"/(?P<repository>(?:datasets/)?[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<file>.+)\Z"),
+        "resolve",
+    ),
+    (
+        re.compile(r"/cdn/(?P<repository>(?:datasets/)?[^/]+/[^/]+)/(?P<revision>[^/]+)/(?P<file>.+)\Z"),
+        "download",
+    ),
 ]
 
 

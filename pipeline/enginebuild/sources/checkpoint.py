@@ -53,6 +53,15 @@ def check(source: str, tree: Tree, read_head: ReadHead, pickles: Sequence[str] =
     )
 
 
+def require_data(source: str, tree: Tree) -> None:
+    """Refuse with a SourceError a dataset that has no file to calibrate with."""
+    if not len(tree):
+        raise SourceError(
+            f"{source} has no calibration data",
+            "a dataset is one or more *.jsonl, *.json, *.parquet or *.txt files",
+        )
+
+
 def _hint(findings: Sequence[str], pickles: Sequence[str]) -> str:
     if findings:
         return HINT_BROKEN

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from enginebuild.errors import SourceError
 from enginebuild.events import Report
-from enginebuild.sources.checkpoint import check
+from enginebuild.sources.checkpoint import check, require_data
 from enginebuild.sources.heads import read_first
 from enginebuild.sources.model import ModelRequest, ResolvedModel, local_folder
 from enginebuild.sources.progress import Meter
@@ -83,8 +83,11 @@ def resolve(request: ModelRequest, store: Store, report: Report) -> ResolvedMode
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    pickles = [] if request.allow_pickle else skipped_pickles(paths)
-    check(request.source, tree, lambda file, count: read_first(chosen[file.path], count), pickles)
+    if request.repo_type == "model":
+        pickles = [] if request.allow_pickle else skipped_pickles(paths)
+        check(request.source, tree, lambda file, count: read_first(chosen[file.path], count), pickles)
+    else:
+        require_data(request.source, tree)
     return ResolvedModel(request.source, None, None, tree, _licence(folder.root / "README.md"))
 
 

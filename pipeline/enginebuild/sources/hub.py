@@ -26,7 +26,7 @@ from enginebuild_cache import Digest, File, Tree
 
 if TYPE_CHECKING:
     from httpx2 import Response
-    from huggingface_hub.hf_api import ModelInfo, RepoFile, RepoSibling
+    from huggingface_hub.hf_api import DatasetInfo, ModelInfo, RepoFile, RepoSibling
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
 
@@ -45,10 +45,12 @@ class Hub:
     def __init__(self, request: ModelRequest, repository: str, commit: str | None = None) -> None:
         """Reads the token; raises SourceError for one that cannot be one."""
         self.repository = repository
+        self.repo_type = request.repo_type
         self.commit = commit
         self._token, place = _token(request.token_variable)
         endpoint = (os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT).rstrip("/")
-        self.about = About(request.source, repository, endpoint, request.token_variable, place)
+        page = repository if request.repo_type == "model" else f"datasets/{repository}"
+        self.about = About(request.source, page, endpoint, request.token_variable, place)
 
     @property
     def name(self) -> str:
@@ -97,7 +99,13 @@ class Hub:
         from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
         assert self.commit is not None
-        url = hf_hub_url(self.repository, path, revision=self.commit, endpoint=self.about.endpoint)
+        url = hf_hub_url(
+            self.repository,
+            path,
+            repo_type=self.repo_type,
+            revision=self.commit,
+            endpoint=self.about.endpoint,
+        )
         headers = build_hf_headers(token=self._token or False) | {"Accept-Encoding": "identity"}
         if offset:
             headers["Range"] = f"bytes={offset}-"
@@ -108,7 +116,7 @@ class Hub:
             yield self._body(response)
 
     def cached(self, file: RemoteFile) -> str | None:
-        blob = cached_copy(self.repository, self.commit, file)
+        blob = cached_copy(self.repository, self.commit, file, self.repo_type)
         return None if blob is None else str(blob)
 
     def _check(self, commit: str, files: list[RemoteFile]) -> None:
@@ -120,18 +128,21 @@ class Hub:
         except (ValueError, TypeError) as error:
             raise hub_words.no_hub(self.about, str(error)) from error
 
-    def _info(self, revision: str) -> ModelInfo:
+    def _info(self, revision: str) -> ModelInfo | DatasetInfo:
         from huggingface_hub import HfApi
 
         api = HfApi(endpoint=self.about.endpoint, token=self._token or False)
-        return api.model_info(self.repository, revision=revision, files_metadata=True, timeout=_timeout())
+        ask = api.dataset_info if self.repo_type == "dataset" else api.model_info
+        return ask(self.repository, revision=revision, files_metadata=True, timeout=_timeout())
 
     def _tree(self, revision: str) -> list[RepoFile]:
         from huggingface_hub import HfApi
         from huggingface_hub.hf_api import RepoFile
 
         api = HfApi(endpoint=self.about.endpoint, token=self._token or False)
-        entries = api.list_repo_tree(self.repository, revision=revision, recursive=True)
+        entries = api.list_repo_tree(
+            self.repository, repo_type=self.repo_type, revision=revision, recursive=True
+        )
         return [entry for entry in entries if isinstance(entry, RepoFile)]
 
     def _branches(self) -> list[str]:
@@ -139,7 +150,7 @@ class Hub:
 
         api = HfApi(endpoint=self.about.endpoint, token=self._token or False)
         try:
-            refs = api.list_repo_refs(self.repository)
+            refs = api.list_repo_refs(self.repository, repo_type=self.repo_type)
         except Exception:  # noqa: BLE001 - only adds a proposal to an error that is raised anyway
             return []
         return [ref.name for ref in (*refs.branches, *refs.tags)]
@@ -301,7 +312,7 @@ def _from_entry(entry: RepoFile) -> RemoteFile:
     return RemoteFile(entry.path, entry.lfs.size, entry.blob_id, entry.lfs.sha256)
 
 
-def _licence(info: ModelInfo) -> str | None:
+def _licence(info: ModelInfo | DatasetInfo) -> str | None:
     card = info.card_data
     named = getattr(card, "license", None)
     if named == "other":

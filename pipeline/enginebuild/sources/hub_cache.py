@@ -11,6 +11,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from enginebuild.sources.model import RepoType
 from enginebuild.sources.origin import RemoteFile
 
 
@@ -25,9 +26,11 @@ def hub_cache_folder() -> Path:
     return _expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface" / "hub"
 
 
-def cached_copy(repository: str, commit: str | None, file: RemoteFile) -> Path | None:
+def cached_copy(
+    repository: str, commit: str | None, file: RemoteFile, repo_type: RepoType = "model"
+) -> Path | None:
     """The real path of a file of the right size: its blob, or what the commit's snapshot has in its place."""
-    folder = hub_cache_folder() / ("models--" + repository.replace("/", "--"))
+    folder = hub_cache_folder() / f"{repo_type}s--{repository.replace('/', '--')}"
     places = [folder / "blobs" / (file.sha256 or file.git_oid)]
     if commit is not None:
         places.append(folder / "snapshots" / commit / file.path)

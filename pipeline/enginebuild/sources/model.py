@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from enginebuild.errors import SourceError
 from enginebuild_cache import File, Tree
@@ -15,10 +16,14 @@ ReadHead = Callable[[File, int], "bytes | None"]
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)?\Z")
 
+#: What a Hub repository holds; a dataset's is written hf://datasets/org/name.
+RepoType = Literal["model", "dataset"]
+_DATASETS = "datasets/"
+
 
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
-    """A model as a recipe names it.
+    """A model, or a dataset, as a recipe names it.
 
     `source` is `hf://org/name` or `file:./folder` (relative to `folder`, the recipe's). `allow_patterns`
     replaces the default selection, `ignore_patterns` then takes away; both are shell patterns over the whole
@@ -33,6 +38,7 @@ class ModelRequest:
     ignore_patterns: tuple[str, ...] = ()
     allow_pickle: bool = False
     token_variable: str = "HF_TOKEN"  # noqa: S105 - the name of a variable
+    repo_type: RepoType = "model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,7 @@ def hub_repository(source: str) -> str | None:
     scheme, separator, repository = source.partition("://")
     if scheme != "hf" or not separator:
         return None
+    repository = repository.removeprefix(_DATASETS)
     if not _REPOSITORY.match(repository):
         raise SourceError(
             f"not a Hugging Face repository: {source!r}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from enginebuild.events import Report
-from enginebuild.sources.checkpoint import check
+from enginebuild.sources.checkpoint import check, require_data
 from enginebuild.sources.download import Downloader
 from enginebuild.sources.heads import stored_heads
 from enginebuild.sources.hub import Hub
@@ -36,8 +36,11 @@ def resolve(
     meter = Meter(report, LISTING, sum(file.size for file in unlisted))
     fetched = Downloader(hub, store, meter, patience).fetch_unlisted(unlisted)
     tree = Tree.of([*fetched, *_pinned(chosen)])
-    pickles = [] if request.allow_pickle else skipped_pickles(listed)
-    check(request.source, tree, stored_heads(store), pickles)
+    if request.repo_type == "model":
+        pickles = [] if request.allow_pickle else skipped_pickles(listed)
+        check(request.source, tree, stored_heads(store), pickles)
+    else:
+        require_data(request.source, tree)
     return ResolvedModel(request.source, revision, listing.commit, tree, listing.licence)
 
 

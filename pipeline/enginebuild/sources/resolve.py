@@ -19,7 +19,7 @@ MODEL = "model"
 def resolve(
     request: ModelRequest, store: Store, report: Report, *, patience: Patience = PATIENCE
 ) -> ResolvedModel:
-    """Pin a model: commit and digests. Small files of a Hub repository are in the store afterwards.
+    """Pin a model or a dataset: commit and digests. Small files of a Hub repository are in the store then.
 
     Raises SourceError for what cannot be had or cannot be served, CacheError.
     """
@@ -43,7 +43,7 @@ def fetch(
     patience: Patience = PATIENCE,
     followers: Mapping[str, Follower] | None = None,
 ) -> None:
-    """Afterwards each file of the tree is in the store, and the tree is a checkpoint that can be served.
+    """Afterwards each file of the tree is in the store, and a model is a checkpoint that can be served.
 
     `followers`, by path, see the bytes of files that have to be brought in.
     Raises SourceError, CacheError.
@@ -63,4 +63,5 @@ def fetch(
             repository.fetch(
                 request, name, resolved.commit, missing, store, meter, jobs, patience, followers or {}
             )
-    check(request.source, resolved.tree, stored_heads(store))
+    if request.repo_type == "model":
+        check(request.source, resolved.tree, stored_heads(store))

@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from enginebuild.engines.vllm.emit import emit_lines, emit_value
 from enginebuild.engines.vllm.table import Argument, table
+from enginebuild.yaml_text import emit_lines, emit_value
 from enginebuild_cache import Json
 
 #: Where the model is in every image. Fixed: vLLM's compile cache is keyed on it.

@@ -1,4 +1,4 @@
-"""The little YAML emitter: what PyYAML, which vLLM reads its file with, gets back."""
+"""The little YAML emitter: what PyYAML, which vLLM and TensorRT-LLM read their files with, gets back."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enginebuild.engines.vllm.emit import emit_lines, emit_value
+from enginebuild.yaml_text import emit_lines, emit_value
 from enginebuild_cache import Json
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))

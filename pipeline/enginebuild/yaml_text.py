@@ -1,9 +1,9 @@
 """The little YAML that is written: one `key: value` a line, every value as JSON, which YAML 1.1 readers take
 too.
 
-Three things in which a YAML 1.1 reader (vLLM's is PyYAML) differs from JSON are kept out: a float without a
-point (`1e-05` would be text), an escaped surrogate pair (would be two characters), and line breaks beyond
-ASCII.
+Three things in which a YAML 1.1 reader (vLLM's and TensorRT-LLM's is PyYAML) differs from JSON are kept out:
+a float without a point (`1e-05` would be text), an escaped surrogate pair (would be two characters), and line
+breaks beyond ASCII.
 """
 
 from __future__ import annotations

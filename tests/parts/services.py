@@ -46,6 +46,10 @@ PACKAGES = {
     "mkfs.ext4": "e2fsprogs",
 }
 
+#: The folder of the stand-ins for nvidia-smi and nvidia-container-runtime-hook; a Docker Engine of ours that
+#: finds the second one takes device requests (`docker run --gpus`).
+NVIDIA_STANDIN = Path(__file__).with_name("nvidia_standin")
+
 _PREFIX = "enginebuild-tests-"
 _YOUNG = 60.0  # seconds; a folder exists a moment before its lock does
 _START = 60.0  # seconds a service may take to answer
@@ -120,12 +124,15 @@ def _alone(name: str) -> Iterator[Path]:
         yield folder
 
 
-def keep(folder: Path, argv: Sequence[str | Path]) -> subprocess.Popen[bytes]:
+def keep(
+    folder: Path, argv: Sequence[str | Path], env: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
     """Start a program that ends with the session; its output goes to `folder`/log."""
     keeper = Path(__file__).with_name("keeper.py")
     return subprocess.Popen(
         [sys.executable, str(keeper), str(folder), *map(str, argv)],
         stdin=subprocess.DEVNULL,
+        env={**os.environ, **(env or {})},
         start_new_session=True,  # Ctrl-C is for pytest; the keeper follows by the lock
     )
 
@@ -180,6 +187,11 @@ def _answers(path: Path) -> bool:
         connection.close()
 
 
+def nvidia_path() -> str:
+    """A PATH with NVIDIA's programs: this machine's where it has them, else the stand-ins."""
+    return f"{os.environ.get('PATH', os.defpath)}:{NVIDIA_STANDIN}"
+
+
 def _dockerd(folder: Path) -> list[str | Path]:
     """A daemon that shares nothing with another one and changes nothing of the machine's network.
 
@@ -215,7 +227,7 @@ def own_engine(name: str, room: int | None = None) -> DockerEngine:
                 (folder / "root").mkdir()
                 options = ("-t", "tmpfs", "-o", f"size={room}")
                 subprocess.run(["mount", *options, "tmpfs", str(folder / "root")], check=True)
-            keeper = keep(folder, _dockerd(folder))
+            keeper = keep(folder, _dockerd(folder), {"PATH": nvidia_path()})
             _await_answer(keeper, path, folder / "log")
     return DockerEngine(f"unix://{path}", command)
 

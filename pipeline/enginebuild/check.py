@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from enginebuild.engines import vllm
+from enginebuild.errors import Problem
 from enginebuild.recipe import Recipe, read
+from enginebuild_cache import Json
 
 
 def read_checked(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe, its engine's arguments held against the table of that version. Raises RecipeError."""
-    return read(path, overrides, vllm.check_arguments)
+    """The recipe, its engine's part held against the table of that version. Raises RecipeError."""
+    return read(path, overrides, check_engine)
+
+
+def check_engine(values: Mapping[str, Json]) -> Sequence[Problem]:
+    """What the engine finds wrong with the sound fields, among which are engine.type and engine.version."""
+    engine = values["engine"]
+    if not isinstance(engine, dict):
+        raise TypeError("an engine is a mapping")
+    # Imported here: neither engine's tables are read for the other's recipes.
+    if engine["type"] == "tensorrt_llm":
+        from enginebuild.engines.tensorrt_llm.check import check
+
+        return check(values)
+    from enginebuild.engines import vllm
+
+    args = engine.get("args")
+    return vllm.check_arguments(str(engine["version"]), args) if isinstance(args, dict) else ()

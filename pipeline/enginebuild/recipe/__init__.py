@@ -5,16 +5,19 @@ Nothing but the standard library and PyYAML is imported, for a cached run must f
 
 from enginebuild.recipe.format import json_schema
 from enginebuild.recipe.gpu import Gpu, catalogue
-from enginebuild.recipe.model import Engine, ImageTarget, Model, Recipe
+from enginebuild.recipe.model import Builder, Calibration, Engine, ImageTarget, Model, Quantization, Recipe
 from enginebuild.recipe.read import EngineCheck, parse, read
 from enginebuild.recipe.render import render_problems
 
 __all__ = [
+    "Builder",
+    "Calibration",
     "Engine",
     "EngineCheck",
     "Gpu",
     "ImageTarget",
     "Model",
+    "Quantization",
     "Recipe",
     "catalogue",
     "json_schema",

@@ -75,9 +75,10 @@ class TextsByKey:
 
 @dataclass(frozen=True)
 class Arguments:
-    """A mapping of names to anything JSON can hold but null, at any depth."""
+    """A mapping of names to anything JSON can hold, at any depth; null only with `nulls`."""
 
     name: str = "a mapping of arguments to values"
+    nulls: bool = False
 
     def read(self, node: Node, path: Path, problems: list[Problem]) -> Json | Invalid:
         if not isinstance(node, MappingNode):
@@ -89,7 +90,7 @@ class Arguments:
         if isinstance(node, InvalidNode):
             return INVALID
         if isinstance(node, ScalarNode):
-            if node.value is None:
+            if node.value is None and not self.nulls:
                 return refused(problems, path, "has no value", "give it one, or leave the key out")
             return node.value
         if isinstance(node, ListNode):
@@ -101,15 +102,23 @@ class Arguments:
         return {key: value for key, value in values.items() if not isinstance(value, Invalid)}
 
     def schema(self) -> Schema:
-        return {"type": "object", "additionalProperties": {"$ref": "#/$defs/argument"}}
+        name = "option" if self.nulls else "argument"
+        return {"type": "object", "additionalProperties": {"$ref": f"#/$defs/{name}"}}
+
+
+def _value_schema(name: str, text: str, *types: str) -> Schema:
+    return {
+        "description": text,
+        "anyOf": [
+            {"type": ["boolean", "number", "string", *types]},
+            {"type": "array", "items": {"$ref": f"#/$defs/{name}"}},
+            {"type": "object", "additionalProperties": {"$ref": f"#/$defs/{name}"}},
+        ],
+    }
 
 
 #: What `Arguments` refers to.
-ARGUMENT_SCHEMA: Schema = {
-    "description": "A value of an engine argument: anything but null.",
-    "anyOf": [
-        {"type": ["boolean", "number", "string"]},
-        {"type": "array", "items": {"$ref": "#/$defs/argument"}},
-        {"type": "object", "additionalProperties": {"$ref": "#/$defs/argument"}},
-    ],
+ARGUMENT_SCHEMAS: Schema = {
+    "argument": _value_schema("argument", "A value of an engine argument: anything but null."),
+    "option": _value_schema("option", "A value of an option; null where the engine takes it.", "null"),
 }

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from enginebuild.recipe import forms, references
-from enginebuild.recipe.containers import ARGUMENT_SCHEMA, Arguments, ListOf, TextsByKey
+from enginebuild.recipe.containers import ARGUMENT_SCHEMAS, Arguments, ListOf, TextsByKey
 from enginebuild.recipe.gpu import GpuName
 from enginebuild.recipe.kinds import (
     Choice,
@@ -16,16 +16,41 @@ from enginebuild.recipe.kinds import (
     Text,
     Version,
 )
-from enginebuild.recipe.quantization import Quantization
+from enginebuild.recipe.methods import GROUP_SIZE, METHODS, TOOLS
+from enginebuild.recipe.quantization import QuantizationKind
+from enginebuild.recipe.refusals import (
+    KV_CACHE_REFUSALS,
+    MODE_REFUSALS,
+    QUANTIZATION_REFUSALS,
+    RUNNER_REFUSALS,
+    TOOL_REFUSALS,
+)
 from enginebuild.recipe.section import Field, Section, ShortOrSection
+from enginebuild.recipe.units import DURATION_KIND, SIZE_KIND, Gpus
 from enginebuild.recipe.unknown import answer
-from enginebuild.recipe.words import COMPRESSIONS, DTYPES, LAYOUTS, LAZY, PLATFORMS, TENSORRT_LLM
+from enginebuild.recipe.words import (
+    COMPRESSIONS,
+    DTYPES,
+    KV_CACHE_DTYPES,
+    LAYOUTS,
+    LAZY,
+    MODES,
+    PLATFORMS,
+    QUANTIZATION_TOOLS,
+    QUANTIZATIONS,
+    RUNNERS,
+    SERVERS,
+    TENSORRT_LLM,
+)
 from enginebuild_cache import Json
 
 RECIPE_VERSION = 1
 DEFAULT_TAGS = ("{key}",)
 DEFAULT_AUTH = "HF_TOKEN"
+DEFAULT_TIMEOUT = "12h"
+DEFAULT_SHM_SIZE = "16GB"
 BASE_EXAMPLE = "docker.io/vllm/vllm-openai:v0.33.0"
+DATASET_EXAMPLE = "hf://datasets/abisee/cnn_dailymail"
 
 
 def _anchored(pattern: str) -> str:
@@ -88,15 +113,7 @@ ENGINE = Section(
     (
         Field(
             "type",
-            Choice(
-                ("vllm",),
-                refusals={
-                    word: Complaint(
-                        "tensorrt_llm is not built by this version of enginebuild yet", "write vllm"
-                    )
-                    for word in TENSORRT_LLM
-                },
-            ),
+            Choice(("vllm", "tensorrt_llm"), dict.fromkeys(TENSORRT_LLM, "tensorrt_llm")),
             "The inference engine.",
             "vllm",
             required=True,
@@ -116,9 +133,145 @@ ENGINE = Section(
         Field(
             "args",
             Arguments(),
-            "Arguments of the engine by their long names, with underscores; checked against that version.",
+            "vLLM only: its arguments by their long names, with underscores; checked against that version.",
             {"max_model_len": 8192},
             {},
+        ),
+        Field(
+            "mode",
+            Choice(("engine", "pytorch"), MODES, MODE_REFUSALS),
+            "TensorRT-LLM only: compile an engine with trtllm-build, or let the PyTorch backend load the "
+            "model. By default engine where build is given or the version has nothing else, else pytorch.",
+            "engine",
+        ),
+        Field(
+            "build",
+            Arguments("a mapping of options to values"),
+            "TensorRT-LLM, mode engine: options of trtllm-build, with underscores; checked as args are.",
+            {"max_batch_size": 64, "gemm_plugin": "auto"},
+        ),
+        Field(
+            "runtime",
+            Arguments("a mapping of options to values", nulls=True),
+            "TensorRT-LLM only: how it serves: in mode pytorch the keys of trtllm-serve's YAML, in mode "
+            "engine the options of trtllm-serve, with server triton the keys of Triton's templates.",
+            {"max_batch_size": 64},
+            {},
+        ),
+        Field(
+            "server",
+            Choice(("trtllm-serve", "triton"), SERVERS),
+            "TensorRT-LLM only: the server in the image.",
+            "triton",
+            "trtllm-serve",
+        ),
+    ),
+    answer,
+)
+
+CALIBRATION = Section(
+    (
+        Field(
+            "dataset",
+            Text(
+                "hf://datasets/org/name or file:./folder",
+                forms.dataset,
+                r"^(hf:(//)?datasets/[A-Za-z0-9_][A-Za-z0-9_.-]*/[A-Za-z0-9_][A-Za-z0-9_.-]*(@.+)?|file:.+)$",
+                f"write for example {DATASET_EXAMPLE}",
+            ),
+            "Where the texts are: a data set of the Hugging Face Hub with an optional @revision, or a folder "
+            "relative to the recipe.",
+            DATASET_EXAMPLE,
+            required=True,
+        ),
+        Field("num_samples", Count(), "How many texts are taken.", 512, 512),
+        Field("max_seq_length", Count(), "Tokens of a text that are read at most.", 512, 512),
+        Field("batch_size", Count(), "Texts that go through the model at once.", 1, 1),
+        Field("seed", Count(0), "What the tool's random choices begin with.", 1234, 1234),
+    ),
+    answer,
+)
+
+QUANTIZATION = Section(
+    (
+        Field(
+            "method",
+            Choice(("none", *METHODS), QUANTIZATIONS, QUANTIZATION_REFUSALS),
+            "How numbers are stored and multiplied; none quantizes nothing.",
+            "fp8",
+            required=True,
+        ),
+        Field(
+            "tool",
+            Choice(TOOLS, QUANTIZATION_TOOLS, TOOL_REFUSALS),
+            "What quantizes. By default llm-compressor for vLLM, quantize.py for TensorRT-LLM's mode engine, "
+            "modelopt for its mode pytorch.",
+            "modelopt",
+        ),
+        Field(
+            "kv_cache_dtype",
+            Choice(("fp8", "int8", "nvfp4"), KV_CACHE_DTYPES, KV_CACHE_REFUSALS),
+            "Type of the KV cache, with scales in the checkpoint. Without it the KV cache is not quantized.",
+            "fp8",
+        ),
+        Field(
+            "group_size",
+            Count(),
+            f"Weights that share a scale, for methods that begin with w4; {GROUP_SIZE} by default.",
+            64,
+        ),
+        Field(
+            "exclude_modules",
+            ListOf(Text("a text", forms.module), "lm_head"),
+            'Modules that are not quantized, as patterns; ["lm_head"] by default. Not with quantize.py.',
+            ["lm_head"],
+        ),
+        Field(
+            "calibration",
+            CALIBRATION,
+            "Texts from which the tool takes scales, for methods that need them.",
+            {"dataset": DATASET_EXAMPLE},
+        ),
+    ),
+    answer,
+)
+
+BUILDER = Section(
+    (
+        Field(
+            "runner",
+            Choice(("docker", "local"), RUNNERS, RUNNER_REFUSALS),
+            "Where a step's commands run: in a container, or as processes of this machine.",
+            "docker",
+            "docker",
+        ),
+        Field(
+            "image",
+            Text("an image reference", references.builder_image, _anchored(references.IMAGE)),
+            "runner docker: the image to run, with tag or digest. By default TensorRT-LLM's own, by version.",
+            "nvcr.io/nvidia/tensorrt-llm/release:1.2.1",
+        ),
+        Field(
+            "environment",
+            Text("a folder", forms.environment, "", "write for example /opt/trtllm"),
+            "runner local: folder of the Python environment whose programs run, relative to the recipe.",
+            "/opt/trtllm",
+        ),
+        Field("gpus", Gpus(), "GPUs of the builder that a step may use: how many, or which.", 1, 1),
+        Field("timeout", DURATION_KIND, "The longest that a step may take.", "4h", DEFAULT_TIMEOUT),
+        Field("memory", SIZE_KIND, "runner docker: the container's limit. By default none.", "200GB"),
+        Field(
+            "shm_size",
+            SIZE_KIND,
+            "runner docker: shared memory of the container.",
+            "16GB",
+            DEFAULT_SHM_SIZE,
+        ),
+        Field(
+            "timing_cache",
+            Text("file:./path", forms.timing_cache, r"^file:.+$", "write for example file:./model.cache"),
+            "TensorRT's timing cache of an earlier build, a file relative to the recipe; part of the key.",
+            "file:./model.cache",
         ),
     ),
     answer,
@@ -258,9 +411,9 @@ RECIPE = Section(
         ),
         Field(
             "quantization",
-            Quantization(("none",)),
+            QuantizationKind(QUANTIZATION, "method", "none, a method or a mapping"),
             "How the weights are quantized while building.",
-            "none",
+            "fp8_per_channel_per_token",
             "none",
         ),
         Field(
@@ -292,6 +445,7 @@ RECIPE = Section(
             {"base": "docker.io/vllm/vllm-openai:v0.33.0"},
             required=True,
         ),
+        Field("builder", BUILDER, "What builds, where a step needs a program of the engine.", {"gpus": 2}),
         Field(
             "cache",
             CACHE,
@@ -310,5 +464,5 @@ def json_schema() -> dict[str, Json]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "enginebuild recipe, version 1",
         **body,
-        "$defs": {"argument": ARGUMENT_SCHEMA},
+        "$defs": ARGUMENT_SCHEMAS,
     }

@@ -9,7 +9,8 @@ from enginebuild.recipe.show import TOKEN, bare, quoted
 
 NAME = r"[a-z0-9][a-z0-9._-]{0,127}"
 _NAME = re.compile(NAME + r"\Z")
-VERSION = r"[0-9]+\.[0-9]+\.[0-9]+"
+#: 0.33.0, 1.3.0rc22, 0.17.0.post1
+VERSION = r"[0-9]+\.[0-9]+\.[0-9]+(?:(?:a|b|rc)[0-9]+)?(?:\.post[0-9]+)?"
 _VERSION = re.compile(VERSION + r"\Z")
 VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
 _VARIABLE = re.compile(VARIABLE + r"\Z")
@@ -89,6 +90,74 @@ def model_source(text: str) -> Complaint | None:
     if text.startswith("hf:"):
         return _hub(text)
     return _no_source(text)
+
+
+def dataset(text: str) -> Complaint | None:
+    """`hf://datasets/org/name[@revision]` or `file:folder`."""
+    if TOKEN.search(text):
+        return Complaint(_HAS_TOKEN.message, "set HF_TOKEN in the environment instead, and revoke this token")
+    if text.startswith("file:"):
+        return _folder(text)
+    message = f"must be hf://datasets/org/name or file:./folder, not {quoted(text)}"
+    page = re.match(r"https?://(?:www\.)?(?:huggingface\.co|hf\.co)/datasets/([\w.-]+/[\w.-]+)", text)
+    if page:
+        return Complaint(message, f"write hf://datasets/{bare(page[1])}")
+    repository = text.removeprefix("hf:").removeprefix("//").removeprefix("datasets/")
+    if text.startswith(("hf:datasets/", "hf://datasets/")):
+        return _hub_dataset(text, repository)
+    if text.startswith((".", "/", "~")):
+        return Complaint(message, f"for a folder, write file:{bare(text)}")
+    if _hub(f"hf://{repository}") is None:
+        return Complaint(message, f"write hf://datasets/{bare(repository)}")
+    return Complaint(message, "write for example hf://datasets/abisee/cnn_dailymail")
+
+
+def _hub_dataset(text: str, repository: str) -> Complaint | None:
+    complaint = _hub(f"hf://{repository}")
+    if complaint is None:
+        return None
+    if complaint.message.startswith("has no revision"):
+        return Complaint(f"has no revision after '@': {quoted(text)}", complaint.hint)
+    hint = complaint.hint
+    if "/" not in repository.strip("/"):
+        hint = "both parts are needed, such as hf://datasets/abisee/cnn_dailymail"
+    return Complaint(f"must name a data set as hf://datasets/org/name, not {quoted(text)}", hint)
+
+
+def module(text: str) -> Complaint | None:
+    """A module's name in the model, or a pattern of such names."""
+    if re.fullmatch(r"[!-~]+", text) and not text.startswith("-"):
+        return None
+    return Complaint(
+        f"must be the name of a module or a pattern, not {quoted(text)}", "write for example lm_head"
+    )
+
+
+def environment(text: str) -> Complaint | None:
+    """A folder of this machine."""
+    if text.startswith("~"):
+        return HOME
+    if text.startswith("file:"):
+        return Complaint(f"must be a folder, not {quoted(text)}", f"write {bare(text.removeprefix('file:'))}")
+    if text.startswith("-") or not text.strip() or "\0" in text:
+        return Complaint(f"must be a folder, not {quoted(text)}", "write for example /opt/trtllm")
+    return None
+
+
+def timing_cache(text: str) -> Complaint | None:
+    """`file:path` of a file."""
+    example = "write for example file:./model.cache"
+    if not text.startswith("file:"):
+        written = bare(text)
+        if text.startswith((".", "/")):
+            example = f"write file:{written}"
+        elif text.endswith(".cache"):
+            example = f"write file:./{written}"
+        return Complaint(f"must be file:./path, not {quoted(text)}", example)
+    complaint = _folder(text)
+    if complaint is HOME or (complaint is None and not text.endswith("/")):
+        return complaint
+    return Complaint(f"must name a file after file:, not {quoted(text)}", example)
 
 
 def _folder(text: str) -> Complaint | None:

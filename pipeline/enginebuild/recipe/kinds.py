@@ -121,8 +121,8 @@ class Choice:
         if low in self.refusals:
             return refused(problems, path, self.refusals[low].message, self.refusals[low].hint)
         hint = ""
-        if low in self.answers:
-            hint = f"enginebuild's word for {quoted(node.value)} is {self.answers[low]}"
+        if answer := self.answers.get(low) or self.answers.get(low.replace("-", "_")):
+            hint = f"enginebuild's word for {quoted(node.value)} is {answer}"
         elif close := closest(low, self.values):
             hint = f"did you mean {close}?"
         return wrong_kind(problems, path, self.name, node, hint)

@@ -1,36 +1,33 @@
-"""The kind of `quantization`: known methods are answered, none is built yet."""
+"""The kind of `quantization`: none, a method, or a mapping."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from enginebuild.errors import Problem
-from enginebuild.recipe.kinds import INVALID, Choice, Complaint, Invalid, Path, dotted
-from enginebuild.recipe.node import MappingNode, Node, ScalarNode
-from enginebuild.recipe.words import QUANTIZATIONS
+from enginebuild.recipe.kinds import Invalid, Path, dotted
+from enginebuild.recipe.node import MappingNode, Node
+from enginebuild.recipe.section import ShortOrSection
 from enginebuild_cache import Json
 
 
-def _quantized(method: str) -> Complaint:
-    return Complaint(
-        f"{method!r} is not built by this version of enginebuild",
-        "use a checkpoint that is already quantized (quantization: none), "
-        "or engine.args.quantization for on-load quantization",
-    )
-
-
-class Quantization(Choice):
-    """`none`; a known method is answered as one, in the words that its users look for."""
+@dataclass(frozen=True)
+class QuantizationKind(ShortOrSection):
+    """Reads as the text `none`, or as a mapping with a method that is not none."""
 
     def read(self, node: Node, path: Path, problems: list[Problem]) -> Json | Invalid:
-        method = _method(node)
-        if method not in QUANTIZATIONS:
-            return super().read(node, path, problems)
-        complaint = _quantized(method)
-        problems.append(Problem(path, f"{dotted(path)} {complaint.message}", complaint.hint))
-        return INVALID
-
-
-def _method(node: Node) -> str:
-    """The method that is named, in the short form or in that of a mapping (`{method: fp8}`)."""
-    if isinstance(node, MappingNode) and "method" in node.entries:
-        node = node.entries["method"].value
-    return node.value.lower() if isinstance(node, ScalarNode) and isinstance(node.value, str) else ""
+        value = super().read(node, path, problems)
+        if not isinstance(value, dict) or value.get("method") != "none":
+            return value
+        if isinstance(node, MappingNode):
+            problems.extend(
+                Problem(
+                    (*path, key),
+                    f"{dotted((*path, key))} means nothing with method none, which quantizes nothing",
+                    "delete it, or write a method",
+                    on_key=True,
+                )
+                for key in node.entries
+                if value.get(key) is not None and key != "method"
+            )
+        return "none"

@@ -25,11 +25,11 @@ LARGEST = 1 << 20
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
-#: Says what is wrong with an engine's arguments, given its version.
-EngineCheck = Callable[[str, Mapping[str, Json]], Sequence[Problem]]
+#: Says what is wrong with an engine's part of a recipe, given the values read so far: the sound ones alone.
+EngineCheck = Callable[[Mapping[str, Json]], Sequence[Problem]]
 
 
-def _nothing_wrong(_version: str, _args: Mapping[str, Json]) -> Sequence[Problem]:
+def _nothing_wrong(_values: Mapping[str, Json]) -> Sequence[Problem]:
     return ()
 
 
@@ -57,21 +57,18 @@ def _recipe(
     if not isinstance(values, dict):
         raise TypeError("a mapping node reads as a mapping")
     problems.extend(check_rules(values, root))
-    problems.extend(_engine_problems(values.get("engine"), check_engine))
+    problems.extend(_engine_problems(values, check_engine))
     findings.extend(locate(root, problem) for problem in problems)
     if findings:
         raise refuse(findings)
     return from_values(values, path, root)
 
 
-def _engine_problems(engine: Json, check_engine: EngineCheck) -> Sequence[Problem]:
-    """Arguments can be checked where the engine is known and its section is sound so far."""
-    if not isinstance(engine, dict):
-        return ()
-    version, args = engine.get("version"), engine.get("args")
-    if "type" not in engine or not isinstance(version, str) or not isinstance(args, dict):
-        return ()
-    return check_engine(version, args)
+def _engine_problems(values: Mapping[str, Json], check_engine: EngineCheck) -> Sequence[Problem]:
+    """An engine is asked where it and its version are known."""
+    engine = values.get("engine")
+    known = isinstance(engine, dict) and "type" in engine and "version" in engine
+    return check_engine(values) if known else ()
 
 
 def _root(source: Source, findings: list[Finding]) -> MappingNode:

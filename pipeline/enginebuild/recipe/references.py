@@ -19,7 +19,8 @@ TAG = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
 _DIGEST = r"sha256:[0-9a-f]{64}"
 #: The base that is none.
 SCRATCH = "scratch"
-BASE = rf"scratch|oci:.+|{REPOSITORY}(?::{TAG})?(?:@{_DIGEST})?"
+IMAGE = rf"{REPOSITORY}(?::{TAG})?(?:@{_DIGEST})?"
+BASE = rf"scratch|oci:.+|{IMAGE}"
 _REPOSITORY = re.compile(REPOSITORY + r"\Z")
 _REFERENCE = re.compile(rf"(?P<name>{REPOSITORY})(?::(?P<tag>{TAG}))?(?:@(?P<digest>{_DIGEST}))?\Z")
 _TAG = re.compile(TAG + r"\Z")
@@ -51,6 +52,20 @@ def base(text: str) -> Complaint | None:
         message = f"must be scratch, oci:./layout or an image reference, not {quoted(text)}"
         hint = _reference_hint(text) or "write for example docker.io/vllm/vllm-openai:v0.33.0"
         return Complaint(message, f"for an OCI layout, write oci:{bare(text)}" if text[:1] in "./" else hint)
+    if match["tag"] is None and match["digest"] is None:
+        hint = f"write {bare(text)}:TAG or {bare(text)}@sha256:DIGEST"
+        return Complaint(f"has neither a tag nor a digest: {quoted(text)}", hint)
+    return None
+
+
+def builder_image(text: str) -> Complaint | None:
+    """A registry reference with a tag or a digest."""
+    match = None if _TRANSPORT.match(text) or text.startswith("oci:") else _REFERENCE.match(text)
+    if match is None:
+        message = f"must be an image reference, not {quoted(text)}"
+        return Complaint(
+            message, _reference_hint(text) or "write for example nvcr.io/nvidia/tensorrt-llm/release:1.2.1"
+        )
     if match["tag"] is None and match["digest"] is None:
         hint = f"write {bare(text)}:TAG or {bare(text)}@sha256:DIGEST"
         return Complaint(f"has neither a tag nor a digest: {quoted(text)}", hint)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from enginebuild.errors import Problem
 from enginebuild.recipe.kinds import INVALID, Invalid, Kind, Path, Schema, dotted
@@ -80,6 +80,16 @@ class Section:
         problems.append(Problem(path, message, f"add {each.name}: {_inline(each.example)}", on_key=True))
         return INVALID
 
+    def answering(self, answer: Answerer) -> Section:
+        """The same section, and all within it, with another answer to unknown keys."""
+        fields = tuple(
+            replace(each, kind=each.kind.answering(answer))
+            if isinstance(each.kind, Section | ShortOrSection)
+            else each
+            for each in self.fields
+        )
+        return replace(self, answer=answer, fields=fields)
+
     def names(self) -> tuple[str, ...]:
         return tuple(each.name for each in self.fields)
 
@@ -114,6 +124,9 @@ class ShortOrSection:
     section: Section
     short: str
     name: str = field(default="a text or a mapping")
+
+    def answering(self, answer: Answerer) -> ShortOrSection:
+        return replace(self, section=self.section.answering(answer))
 
     def read(self, node: Node, path: Path, problems: list[Problem]) -> Json | Invalid:
         if isinstance(node, ScalarNode):

@@ -112,8 +112,7 @@ ENGINE_ARGUMENTS = frozenset(
 #: Keys that a later version may have.
 LATER = frozenset(
     """
-    variants matrix verify publish runner builder calibration warm triton
-    env environment extends secrets
+    variants matrix verify publish warm env extends secrets
     """.split()  # noqa: SIM905
 )
 
@@ -132,18 +131,96 @@ DTYPES: Mapping[str, str] = {
     "torch.float32": "float32",
 }
 
-#: Names of quantization methods (vLLM 0.33, llm-compressor 0.14, ModelOpt 0.47), in lower case.
-QUANTIZATIONS = frozenset(
-    """
-    fp8 fp8_dynamic fp8_block awq gptq int8 int4 w4a16 w8a8 w8a16 w4a8 nvfp4 nvfp4a16 mxfp4 mxfp8 int4_awq
-    w4a8_awq int8_sq smoothquant bitsandbytes bnb gguf marlin compressed-tensors modelopt torchao
-    """.split()  # noqa: SIM905
-)
+#: Other names of quantization methods, in lower case → ours.
+QUANTIZATIONS: Mapping[str, str] = {
+    # llm-compressor 0.14
+    "fp8_dynamic": "fp8_per_channel_per_token",
+    "fp8_block": "fp8_block_scales",
+    "w8a8": "w8a8_int8",
+    "int8": "w8a8_int8",
+    "w4a16_asym": "w4a16",
+    "fp8_static": "fp8",
+    # TensorRT-LLM's quantize.py and QuantAlgo, ModelOpt 0.47
+    "fp8_pc_pt": "fp8_per_channel_per_token",
+    "fp8_rowwise": "fp8_per_channel_per_token",
+    "fp8_2d_blockwise_weight_only": "fp8_block_scales",
+    "fp8_pb_wo": "fp8_block_scales",
+    "int8_sq": "w8a8_int8",
+    "int8_smoothquant": "w8a8_int8",
+    "smoothquant": "w8a8_int8",
+    "w8a8_sq_per_channel": "w8a8_int8",
+    "int8_wo": "w8a16",
+    "int8_weight_only": "w8a16",
+    "int4_wo": "w4a16",
+    "int4_blockwise_weight_only": "w4a16",
+    "int4": "w4a16",
+    "int4_awq": "w4a16_awq",
+    "int4_gptq": "w4a16_gptq",
+    "w4a8_awq_beta": "w4a8_awq",
+    "nvfp4_awq": "nvfp4",
+    "fp4": "nvfp4",
+    "full_prec": "none",
+    "no_quant": "none",
+    # vLLM, Hugging Face
+    "awq": "w4a16_awq",
+    "awq_marlin": "w4a16_awq",
+    "gptq": "w4a16_gptq",
+    "gptq_marlin": "w4a16_gptq",
+    "fp8_per_tensor": "fp8",
+    "fp8_per_block": "fp8_block_scales",
+    "modelopt_fp4": "nvfp4",
+    "modelopt_fp8": "fp8",
+}
 
-#: Engines that are not built, and what people call them.
-TENSORRT_LLM = frozenset(
-    ["tensorrt_llm", "tensorrt-llm", "tensorrtllm", "trtllm", "trt-llm", "trt_llm", "trt"]
-)
+QUANTIZATION_TOOLS: Mapping[str, str] = {
+    "quantize": "quantize.py",
+    "trtllm": "quantize.py",
+    "tensorrt_llm": "quantize.py",
+    # ModelOpt's former name, its package and its example
+    "ammo": "modelopt",
+    "nvidia_modelopt": "modelopt",
+    "hf_ptq": "modelopt",
+    "hf_ptq.py": "modelopt",
+    "llmcompressor": "llm-compressor",
+    "llm_compressor": "llm-compressor",
+    "compressed_tensors": "llm-compressor",
+}
+
+KV_CACHE_DTYPES: Mapping[str, str] = {
+    # vLLM, TensorRT-LLM's QuantAlgo, ModelOpt's --kv_cache_qformat
+    "fp8_e4m3": "fp8",
+    "fp8_cast": "fp8",
+    "fp8_affine": "fp8",
+    "nvfp4_cast": "nvfp4",
+    "fp4": "nvfp4",
+}
+
+#: What people call TensorRT-LLM.
+TENSORRT_LLM = ("tensorrt-llm", "tensorrtllm", "trtllm", "trt-llm", "trt_llm", "trt")
+
+#: trtllm-serve's --backend and the LLM API's words for the two modes.
+MODES: Mapping[str, str] = {
+    "tensorrt": "engine",
+    "trt": "engine",
+    "cpp": "engine",
+    "build": "engine",
+    "torch": "pytorch",
+    "llmapi": "pytorch",
+}
+
+SERVERS: Mapping[str, str] = {
+    "trtllm_serve": "trtllm-serve",
+    "openai": "trtllm-serve",
+    "tritonserver": "triton",
+    "triton_inference_server": "triton",
+}
+
+RUNNERS: Mapping[str, str] = {
+    "container": "docker",
+    "podman": "docker",
+    "host": "local",
+    "process": "local",
+}
 
 #: BuildKit's `compression=`, buildah's `--compression-format`, file name endings.
 COMPRESSIONS: Mapping[str, str] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections import Counter
@@ -17,6 +18,7 @@ from enginebuild_cache.lock import Guard, try_hold
 from enginebuild_cache.records import Records
 from enginebuild_cache.roots import Pins, oldest_lease
 from enginebuild_cache.uses import Uses
+from enginebuild_cache.workspace import sweep
 
 #: What no record names, and what a killed process left, is kept so long (ns): a rerun may go on with it.
 ABANDONED = 24 * 3600 * 1_000_000_000
@@ -160,9 +162,11 @@ class Collector:
         for path in self._abandoned(self._layout.locks, ABANDONED):
             if path != self._layout.guard:
                 self._drop_unlocked(path, path)
-        for folder in (self._layout.corrupt, self._layout.stat):
+        for folder in (self._layout.corrupt, self._layout.stat, self._layout.logs):
             for path in self._abandoned(folder, 30 * ABANDONED):
                 self._drop(path)
+        _prune(self._layout.logs)
+        sweep(self._layout)
         for path in self._abandoned(self._layout.uses, ABANDONED):
             if path.name not in self._present:
                 self._drop(path)
@@ -194,6 +198,14 @@ class Collector:
                 return
         self._leftovers += 1
         self._freed += size
+
+
+def _prune(top: Path) -> None:
+    """Remove the empty folders below one."""
+    for place, _, _ in os.walk(top, topdown=False):
+        if Path(place) != top:
+            with contextlib.suppress(OSError):
+                Path(place).rmdir()
 
 
 def _age(unit: _Unit) -> int:

@@ -19,7 +19,10 @@ CACHEDIR_TAG = (
     b"# This folder is a cache of enginebuild: everything in it can be made or fetched again.\n"
 )
 
-_FOLDERS = ("files/sha256", "uses", "records", "partial", "tmp", "locks", "pins", "leases", "corrupt", "stat")
+_FOLDERS = (
+    *("files/sha256", "uses", "records", "partial", "tmp", "work", "logs"),
+    *("locks", "pins", "leases", "corrupt", "stat"),
+)
 _STEP = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}\Z")
 
 
@@ -92,6 +95,16 @@ class Layout:
     @property
     def tmp(self) -> Path:
         return self.root / "tmp"
+
+    @property
+    def work(self) -> Path:
+        """Folders in which steps are being made; see `workspace`."""
+        return self.root / "work"
+
+    @property
+    def logs(self) -> Path:
+        """What failed steps said; gc removes it after some weeks."""
+        return self.root / "logs"
 
     @property
     def locks(self) -> Path:

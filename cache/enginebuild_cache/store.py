@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from enginebuild_cache import adopt, folders, incoming, roots
+from enginebuild_cache import adopt, folders, incoming, roots, workspace
 from enginebuild_cache.digest import Digest
 from enginebuild_cache.files import Files
 from enginebuild_cache.layout import Layout
@@ -47,6 +47,11 @@ class Store:
     @property
     def root(self) -> Path:
         return self._layout.root
+
+    @property
+    def logs(self) -> Path:
+        """A folder for what failed steps leave to be read; gc removes it after 30 days."""
+        return self._layout.logs
 
     def has(self, digest: Digest) -> bool:
         """True if the file is here; marks it as used now."""
@@ -113,6 +118,10 @@ class Store:
     def collect(self, folder: Path) -> Tree:
         """Move the files of a folder in: the tree of what was there."""
         return folders.collect(self._files, self._stamps, folder)
+
+    def workspace(self) -> AbstractContextManager[Path]:
+        """An empty folder on the cache's file system, gone with the block; a killed process's goes later."""
+        return workspace.workspace(self._layout)
 
     def require_space(self, size: int) -> None:
         """Refuse at once, with CacheError, if so many bytes more do not fit on the disk."""

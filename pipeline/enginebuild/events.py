@@ -43,6 +43,14 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class LogLine:
+    """A line that a step's command wrote, without its line break and without secrets."""
+
+    step: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Waiting:
     """Another process holds what this one needs."""
 
@@ -50,7 +58,7 @@ class Waiting:
     holder: str
 
 
-Event = Note | StepStarted | StepFinished | Progress | Waiting
+Event = Note | StepStarted | StepFinished | Progress | LogLine | Waiting
 Report = Callable[[Event], None]
 
 

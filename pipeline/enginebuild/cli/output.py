@@ -12,7 +12,7 @@ from typing import Any, Protocol, TextIO
 
 import click
 
-from enginebuild.events import Event, Note, Progress, StepFinished, StepStarted, Waiting
+from enginebuild.events import Event, LogLine, Note, Progress, StepFinished, StepStarted, Waiting
 from enginebuild_cache import Json
 
 #: Seconds between two plain lines about the same bytes, where there is no terminal to draw a bar on.
@@ -74,6 +74,8 @@ class Plain:
                 case StepFinished(step, key, status, seconds):
                     mark = click.style(f"{status:<5}", fg="green" if status == "hit" else "cyan")
                     self._line(f"{step:<10} {mark}  {key.short}  {seconds:.2f} s")
+                case LogLine(step, text):
+                    self._line(click.style(f"{step} │ {text}", dim=True))
                 case Waiting(what, holder):
                     self._line(f"waiting for {what}: {holder}")
                 case Note(text, level):
@@ -175,6 +177,8 @@ class JsonLines:
                 )
             case Progress(label, done, total):
                 self._write({"event": "progress", "label": label, "done": done, "total": total})
+            case LogLine(step, text):
+                self._write({"event": "log", "step": step, "text": text})
             case Waiting(what, holder):
                 self._write({"event": "waiting", "what": what, "holder": holder})
 

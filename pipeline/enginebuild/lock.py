@@ -6,7 +6,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -41,29 +41,51 @@ class BaseLock:
 
 
 @dataclass(frozen=True)
+class BuilderLock:
+    """What the commands of a build run in: an image by digest, or a folder's packages by version."""
+
+    reference: str
+    platform: str
+    digest: Digest | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Lock:
-    """A whole lock. `tools` are versions by name; enginebuild's own is recorded and never drifts."""
+    """A whole lock. `tools` are versions by name; enginebuild's own is recorded and never drifts.
+
+    `builder`, `calibration` and `timing_cache` are None where the recipe needs none.
+    """
 
     model: ModelLock
     base: BaseLock
     tools: Mapping[str, str]
+    builder: BuilderLock | None = None
+    calibration: ModelLock | None = None
+    timing_cache: ModelLock | None = None
 
     def to_json(self) -> dict[str, Json]:
-        return {
+        document: dict[str, Json] = {
             "version": LOCK_VERSION,
-            "model": {
-                **self.model.asked,
-                "commit": self.model.commit,
-                **({} if self.model.licence is None else {"licence": self.model.licence}),
-                "files": self.model.tree.to_json(),
-            },
+            "model": _model_json(self.model),
             "base": {
                 "reference": self.base.reference,
                 "platform": self.base.platform,
-                "digest": str(self.base.digest) if self.base.digest else None,
+                "digest": _digest_json(self.base.digest),
             },
             "tools": {**self.tools, "enginebuild": __version__},
         }
+        if self.builder is not None:
+            document["builder"] = {
+                "reference": self.builder.reference,
+                "platform": self.builder.platform,
+                "digest": _digest_json(self.builder.digest),
+                "versions": dict(self.builder.versions),
+            }
+        for name, locked in (("calibration", self.calibration), ("timing_cache", self.timing_cache)):
+            if locked is not None:
+                document[name] = _model_json(locked)
+        return document
 
     @classmethod
     def from_json(cls, value: Mapping[str, Json]) -> Lock:
@@ -71,25 +93,57 @@ class Lock:
         if value["version"] != LOCK_VERSION:
             raise ValueError(f"its version is {value['version']}, this enginebuild reads {LOCK_VERSION}")
         model, base, tools = (cast("dict[str, Json]", value[part]) for part in ("model", "base", "tools"))
-        commit, licence, digest = model["commit"], model.get("licence"), base["digest"]
+        parts = {
+            name: _model_from_json(cast("dict[str, Json]", value[name]))
+            for name in ("calibration", "timing_cache")
+            if name in value
+        }
+        builder = value.get("builder")
         return cls(
-            ModelLock(
-                {name: entry for name, entry in model.items() if name not in ("commit", "files", "licence")},
-                None if commit is None else str(commit),
-                Tree.from_json(model["files"]),
-                None if licence is None else str(licence),
-            ),
-            BaseLock(
-                str(base["reference"]),
-                str(base["platform"]),
-                None if digest is None else Digest.parse(str(digest)),
-            ),
+            _model_from_json(model),
+            BaseLock(str(base["reference"]), str(base["platform"]), _digest_from_json(base["digest"])),
             {name: str(version) for name, version in tools.items() if name != "enginebuild"},
+            None if builder is None else _builder_from_json(cast("dict[str, Json]", builder)),
+            parts.get("calibration"),
+            parts.get("timing_cache"),
         )
 
     def to_bytes(self) -> bytes:
         """Indented for reviews, sorted, one final newline: byte-identical when nothing changed."""
         return (json.dumps(self.to_json(), indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def _model_json(model: ModelLock) -> dict[str, Json]:
+    licence: dict[str, Json] = {} if model.licence is None else {"licence": model.licence}
+    return {**model.asked, "commit": model.commit, **licence, "files": model.tree.to_json()}
+
+
+def _model_from_json(value: Mapping[str, Json]) -> ModelLock:
+    commit, licence = value["commit"], value.get("licence")
+    return ModelLock(
+        {name: entry for name, entry in value.items() if name not in ("commit", "files", "licence")},
+        None if commit is None else str(commit),
+        Tree.from_json(value["files"]),
+        None if licence is None else str(licence),
+    )
+
+
+def _builder_from_json(value: Mapping[str, Json]) -> BuilderLock:
+    versions = cast("dict[str, Json]", value["versions"])
+    return BuilderLock(
+        str(value["reference"]),
+        str(value["platform"]),
+        _digest_from_json(value["digest"]),
+        {name: str(version) for name, version in versions.items()},
+    )
+
+
+def _digest_json(digest: Digest | None) -> Json:
+    return str(digest) if digest else None
+
+
+def _digest_from_json(value: Json) -> Digest | None:
+    return None if value is None else Digest.parse(str(value))
 
 
 def lock_path(recipe: Path) -> Path:

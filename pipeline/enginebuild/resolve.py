@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from enginebuild.bases import Bases
+from enginebuild.builder import Place, place_of
 from enginebuild.errors import DriftError, EngineBuildError, SourceError
 from enginebuild.events import Report
-from enginebuild.lock import BaseLock, Lock, ModelLock, drift
+from enginebuild.lock import BaseLock, BuilderLock, Lock, ModelLock, drift
 from enginebuild.recipe import Recipe
-from enginebuild.sources import ModelRequest
+from enginebuild.sources import ModelRequest, read_config
 from enginebuild.sources import resolve as resolve_source
 from enginebuild_cache import Json, Store
 
@@ -31,17 +32,38 @@ class Unresolved:
 
 @dataclass(frozen=True)
 class Resolution:
-    """What is known of a recipe's names."""
+    """What is known of a recipe's names. The last four are None where the recipe needs none of them.
+
+    `config`: the model's config.json, for what depends on its architecture.
+    """
 
     model: ModelLock | Unresolved
     base: BaseLock | Unresolved
     tools: Mapping[str, str]
+    builder: BuilderLock | Unresolved | None = None
+    calibration: ModelLock | Unresolved | None = None
+    timing_cache: ModelLock | Unresolved | None = None
+    config: Mapping[str, Json] | Unresolved | None = None
 
     def lock(self) -> Lock:
         """The lock, or the error of everything that is missing."""
-        if isinstance(self.model, Unresolved) or isinstance(self.base, Unresolved):
-            raise _together([part.error for part in (self.model, self.base) if isinstance(part, Unresolved)])
-        return Lock(self.model, self.base, self.tools)
+        model, base, builder = self.model, self.base, self.builder
+        calibration, timing_cache = self.calibration, self.timing_cache
+        if (
+            isinstance(model, Unresolved)
+            or isinstance(base, Unresolved)
+            or isinstance(builder, Unresolved)
+            or isinstance(calibration, Unresolved)
+            or isinstance(timing_cache, Unresolved)
+        ):
+            raise _together([part.error for part in self.unresolved])
+        return Lock(model, base, self.tools, builder, calibration, timing_cache)
+
+    @property
+    def unresolved(self) -> tuple[Unresolved, ...]:
+        """What is not known, each reason once."""
+        parts = (self.model, self.base, self.builder, self.calibration, self.timing_cache, self.config)
+        return tuple(dict.fromkeys(part for part in parts if isinstance(part, Unresolved)))
 
 
 def model_request(recipe: Recipe) -> ModelRequest:
@@ -64,10 +86,16 @@ def resolve(recipe: Recipe, previous: Lock | None, store: Store, bases: Bases, r
     A local folder is looked at each time: its files are its revision. What cannot be resolved is in the
     result, not raised.
     """
+    model = _attempt(lambda: _model(recipe, previous, store, report))
+    place = place_of(recipe)
     return Resolution(
-        _attempt(lambda: _model(recipe, previous, store, report)),
+        model,
         _attempt(lambda: _base(recipe, previous, bases)),
         {recipe.engine.type: recipe.engine.version},
+        None if place is None else _attempt(lambda: _builder(place, recipe, previous, bases)),
+        _dataset(recipe, previous, store, report),
+        _timing_cache(recipe, store, report),
+        _config(recipe, model, store, report),
     )
 
 
@@ -90,13 +118,70 @@ def require_locked(recipe: Recipe, locked: Lock | None, resolution: Resolution) 
     return locked
 
 
+def calibration_request(recipe: Recipe) -> ModelRequest | None:
+    """The dataset that a quantization is calibrated with, as the sources read it; None where none is."""
+    calibration = recipe.quantization.calibration if recipe.quantization is not None else None
+    if calibration is None:
+        return None
+    return ModelRequest(
+        calibration.dataset,
+        calibration.revision,
+        recipe.folder,
+        token_variable=recipe.model.auth,
+        repo_type="dataset",
+    )
+
+
+def timing_cache_request(recipe: Recipe) -> ModelRequest | None:
+    """The timing cache that the recipe pins, as the sources read it; None where it pins none."""
+    named = recipe.builder.timing_cache
+    return None if named is None else ModelRequest(named, None, recipe.folder, repo_type="file")
+
+
 def _model(recipe: Recipe, previous: Lock | None, store: Store, report: Report) -> ModelLock:
-    request = model_request(recipe)
+    return _sourced(model_request(recipe), None if previous is None else previous.model, store, report)
+
+
+def _sourced(request: ModelRequest, previous: ModelLock | None, store: Store, report: Report) -> ModelLock:
     asked = _asked(request)
-    if previous is not None and previous.model.asked == asked and previous.model.commit is not None:
-        return previous.model
+    if previous is not None and previous.asked == asked and previous.commit is not None:
+        return previous
     resolved = resolve_source(request, store, report)
     return ModelLock(asked, resolved.commit, resolved.tree, resolved.licence)
+
+
+def _dataset(
+    recipe: Recipe, previous: Lock | None, store: Store, report: Report
+) -> ModelLock | Unresolved | None:
+    request = calibration_request(recipe)
+    if request is None:
+        return None
+    before = None if previous is None else previous.calibration
+    return _attempt(lambda: _sourced(request, before, store, report))
+
+
+def _timing_cache(recipe: Recipe, store: Store, report: Report) -> ModelLock | Unresolved | None:
+    request = timing_cache_request(recipe)
+    return None if request is None else _attempt(lambda: _sourced(request, None, store, report))
+
+
+def _config(
+    recipe: Recipe, model: ModelLock | Unresolved, store: Store, report: Report
+) -> Mapping[str, Json] | Unresolved | None:
+    """Only TensorRT-LLM's steps depend on it: its scripts differ from architecture to architecture."""
+    if recipe.engine.type != "tensorrt_llm" or isinstance(model, Unresolved):
+        return None
+    return _attempt(lambda: read_config(model_request(recipe), model.commit, model.tree, store, report))
+
+
+def _builder(place: Place, recipe: Recipe, previous: Lock | None, bases: Bases) -> BuilderLock:
+    platform = recipe.image.platform
+    if place.environment is not None:
+        return BuilderLock(str(place.environment), platform, None, place.versions())
+    before = None if previous is None else previous.builder
+    if before is not None and (before.reference, before.platform) == (place.image, platform):
+        return before
+    return BuilderLock(place.image, platform, bases.digest(place.image, platform))
 
 
 def _base(recipe: Recipe, previous: Lock | None, bases: Bases) -> BaseLock:
@@ -109,6 +194,8 @@ def _base(recipe: Recipe, previous: Lock | None, bases: Bases) -> BaseLock:
 
 
 def _asked(request: ModelRequest) -> dict[str, Json]:
+    if request.repo_type != "model":
+        return {"source": request.source, "revision": request.revision}
     return {
         "source": request.source,
         "revision": request.revision,

@@ -39,15 +39,19 @@ class Step:
     output: Tree | None = None
     unresolved: str = ""
 
-    def key_document(self, inputs: Mapping[str, Tree]) -> dict[str, Json]:
-        """The document that the key is the digest of: contents of immediate inputs, never recipe text."""
+    def description(self) -> dict[str, Json]:
+        """All that decides the result but the inputs, which may not be known yet."""
         return {
             "step": self.name,
             "version": self.version,
             "environment": self.environment,
-            "inputs": {name: str(inputs[name].digest) for name in self.inputs},
             "fields": dict(self.fields),
         }
+
+    def key_document(self, inputs: Mapping[str, Tree]) -> dict[str, Json]:
+        """The document that the key is the digest of: contents of immediate inputs, never recipe text."""
+        trees: dict[str, Json] = {name: str(inputs[name].digest) for name in self.inputs}
+        return {**self.description(), "inputs": trees}
 
     def key(self, inputs: Mapping[str, Tree]) -> Digest:
         return Digest.of_json(self.key_document(inputs))

@@ -53,6 +53,16 @@ def check(source: str, tree: Tree, read_head: ReadHead, pickles: Sequence[str] =
     )
 
 
+def check_config(source: str, tree: Tree, read_head: ReadHead) -> None:
+    """Refuse with a SourceError a config.json that is none."""
+    only = [file for file in tree if file.path == "config.json"]
+    findings = [f"  {line}" for line in _find(Tree.of(only), read_head)]
+    if findings:
+        raise SourceError(
+            "\n".join([f"{source} is not a checkpoint that can be served:", *findings]), HINT_BROKEN
+        )
+
+
 def require_data(source: str, tree: Tree) -> None:
     """Refuse with a SourceError a dataset that has no file to calibrate with."""
     if not len(tree):

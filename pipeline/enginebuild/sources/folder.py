@@ -91,6 +91,17 @@ def resolve(request: ModelRequest, store: Store, report: Report) -> ResolvedMode
     return ResolvedModel(request.source, None, None, tree, _licence(folder.root / "README.md"))
 
 
+def resolve_file(request: ModelRequest, store: Store, report: Report) -> ResolvedModel:
+    """One file, which is in the store afterwards. Raises SourceError, CacheError."""
+    path = local_folder(request)
+    if not path.is_file():
+        raise SourceError(
+            f"{request.source}: there is no file {path}", "file: paths are relative to the recipe's folder"
+        )
+    digest, size = store.put_file(path, mode="copy")
+    return ResolvedModel(request.source, None, None, Tree.of([File(path.name, digest, size)]), None)
+
+
 def fetch(
     request: ModelRequest,
     files: Sequence[File],

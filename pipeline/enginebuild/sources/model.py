@@ -16,8 +16,8 @@ ReadHead = Callable[[File, int], "bytes | None"]
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)?\Z")
 
-#: What a Hub repository holds; a dataset's is written hf://datasets/org/name.
-RepoType = Literal["model", "dataset"]
+#: What is asked for. A dataset of the Hub is hf://datasets/org/name; `file` is one file of this machine.
+RepoType = Literal["model", "dataset", "file"]
 _DATASETS = "datasets/"
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
+from enginebuild.errors import SourceError
 from enginebuild.events import Report
-from enginebuild.sources.checkpoint import check
+from enginebuild.sources.checkpoint import check, check_config
 from enginebuild.sources.heads import stored_heads
 from enginebuild.sources.model import ModelRequest, ResolvedModel, hub_repository
 from enginebuild.sources.origin import JOBS, PATIENCE, Patience
 from enginebuild.sources.progress import Meter
-from enginebuild_cache import Follower, Store
+from enginebuild_cache import Follower, Json, Store, Tree
 
 #: The label of the progress of a whole model.
 MODEL = "model"
+CONFIG = "config.json"
 
 
 def resolve(
@@ -27,7 +30,9 @@ def resolve(
     if name is None:
         from enginebuild.sources import folder
 
-        return folder.resolve(request, store, report)
+        return (folder.resolve_file if request.repo_type == "file" else folder.resolve)(
+            request, store, report
+        )
     from enginebuild.sources import repository
 
     return repository.resolve(request, name, store, report, patience)
@@ -42,26 +47,61 @@ def fetch(
     jobs: int = JOBS,
     patience: Patience = PATIENCE,
     followers: Mapping[str, Follower] | None = None,
+    whole: bool = True,
 ) -> None:
-    """Afterwards each file of the tree is in the store, and a model is a checkpoint that can be served.
+    """Afterwards each file of the tree is in the store, and a `whole` model is one that can be served.
 
     `followers`, by path, see the bytes of files that have to be brought in.
     Raises SourceError, CacheError.
     """
-    missing = [file for file in resolved.tree if not store.has(file.digest)]
-    if missing:
-        meter = Meter(report, MODEL, resolved.tree.size)
-        meter.skipped(resolved.tree.size - sum(file.size for file in missing))
-        name = hub_repository(request.source)
-        if name is None:
-            from enginebuild.sources import folder
-
-            folder.fetch(request, missing, store, meter, followers or {})
-        else:
-            from enginebuild.sources import repository
-
-            repository.fetch(
-                request, name, resolved.commit, missing, store, meter, jobs, patience, followers or {}
-            )
-    if request.repo_type == "model":
+    _bring(request, resolved.commit, resolved.tree, store, report, jobs, patience, followers or {})
+    if whole and request.repo_type == "model":
         check(request.source, resolved.tree, stored_heads(store))
+
+
+def read_config(
+    request: ModelRequest,
+    commit: str | None,
+    tree: Tree,
+    store: Store,
+    report: Report,
+    patience: Patience = PATIENCE,
+) -> Mapping[str, Json]:
+    """A pinned model's config.json, brought into the store if it is not there; nothing else is fetched.
+
+    Raises SourceError, also for a model without one, and CacheError.
+    """
+    file = next((file for file in tree if file.path == CONFIG), None)
+    if file is None:
+        raise SourceError(f"{request.source} has no {CONFIG}", "name a model in Hugging Face format")
+    _bring(request, commit, Tree.of([file]), store, report, 1, patience, {})
+    check_config(request.source, tree, stored_heads(store))
+    config: Mapping[str, Json] = json.loads(store.read_bytes(file))
+    return config
+
+
+def _bring(
+    request: ModelRequest,
+    commit: str | None,
+    tree: Tree,
+    store: Store,
+    report: Report,
+    jobs: int,
+    patience: Patience,
+    followers: Mapping[str, Follower],
+) -> None:
+    """Afterwards each file of the tree is in the store."""
+    missing = [file for file in tree if not store.has(file.digest)]
+    if not missing:
+        return
+    meter = Meter(report, MODEL, tree.size)
+    meter.skipped(tree.size - sum(file.size for file in missing))
+    name = hub_repository(request.source)
+    if name is None:
+        from enginebuild.sources import folder
+
+        folder.fetch(request, missing, store, meter, followers)
+    else:
+        from enginebuild.sources import repository
+
+        repository.fetch(request, name, commit, missing, store, meter, jobs, patience, followers)

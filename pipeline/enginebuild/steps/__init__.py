@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from enginebuild.bases import Bases
 from enginebuild.engines import vllm
+from enginebuild.execution import Runner
 from enginebuild.lock import BaseLock, ModelLock
 from enginebuild.recipe import Recipe
 from enginebuild.resolve import Resolution, Unresolved, model_request
@@ -15,10 +15,12 @@ from enginebuild.steps.configure import CONFIGURE_VERSION, configure_step
 from enginebuild.steps.fetch import FETCH_VERSION, fetch_step
 from enginebuild.steps.image import IMAGE_VERSION, Packing, image_step
 from enginebuild.steps.layers import Send
+from enginebuild.steps.made import Made, made_of
 from enginebuild.steps.model_image import model_labels, model_packing
-from enginebuild_cache import Digest, Json
+from enginebuild.steps.server import Serving
+from enginebuild.steps.vllm_serving import vllm_serving
+from enginebuild_cache import Digest
 
-_CONFIG = PurePosixPath(vllm.CONFIG_PATH)
 #: The time of every file and of the image, in seconds since 1970: equal inputs, equal bytes.
 CREATED = 0
 #: Stands in generated files for the build's key while that is not known; only ever shown, never built.
@@ -34,54 +36,55 @@ class RecipeSteps:
 
 
 def steps_of(
-    recipe: Recipe, resolution: Resolution, bases: Bases, jobs: int, send: Send | None = None
+    recipe: Recipe,
+    resolution: Resolution,
+    bases: Bases,
+    jobs: int,
+    send: Send | None = None,
+    runner: Runner | None = None,
 ) -> RecipeSteps:
-    """fetch → configure → image; without a server fetch → image.
+    """fetch → what is made of the model → configure → image; without a server there is no configure.
 
     What is unresolved has no key, and all else is planned.
 
     `send`, where the image will be pushed, uploads a layer of unknown digest in the pass that takes it.
+    `runner` runs what is made by commands; only a plan has none.
     """
-    model, base = resolution.model, resolution.base
-    if isinstance(model, Unresolved):
-        fetch = unresolved_step("fetch", FETCH_VERSION, model.reason)
-    else:
-        fetch = fetch_step(model_request(recipe), model, vllm.MODEL_PATH, CREATED, jobs)
+    fetch = _fetch(recipe, resolution, jobs)
+    made = made_of(recipe, resolution, jobs, runner)
+    first = resolution.unresolved[0].reason if resolution.unresolved else ""
     if recipe.image.layout != "server":
-        return _model_steps(recipe, model, fetch, bases, jobs, send)
-    for part in (model, base):
-        if isinstance(part, Unresolved):
-            files = _files(_settings(recipe, _UNKNOWN))
-            configure = unresolved_step("configure", CONFIGURE_VERSION, part.reason, files=files)
-            image = unresolved_step("image", IMAGE_VERSION, part.reason, ("fetch", "configure"))
-            return RecipeSteps((fetch, configure, image), None)
-    assert isinstance(model, ModelLock)
-    assert isinstance(base, BaseLock)
-    key = build_key(recipe, fetch, base)
-    settings = _settings(recipe, str(key))
-    configure = configure_step(_configuration(recipe) | {"fingerprint": str(key)}, _files(settings))
+        return _model_steps(recipe, resolution, fetch, made, bases, jobs, send)
+    serving = serving_of(recipe, resolution, made, runner)
+    if first or isinstance(resolution.base, Unresolved) or isinstance(resolution.model, Unresolved):
+        files = serving.files(_UNKNOWN)
+        configure = unresolved_step("configure", CONFIGURE_VERSION, first, files=files)
+        image = unresolved_step("image", IMAGE_VERSION, first, (made.checkpoint, "configure"))
+        return RecipeSteps((fetch, *made.steps, configure, image), None)
+    key = build_key(recipe, fetch, made, serving, resolution.base)
+    configure = configure_step({**serving.configuration, "fingerprint": str(key)}, serving.files(str(key)))
     packing = Packing(
-        base,
-        {"fetch": vllm.MODEL_PATH, "configure": str(_CONFIG.parent)},
-        settings.port,
-        _labels(recipe, model, key) | dict(recipe.image.labels),
+        resolution.base,
+        {**serving.paths, "configure": serving.folder},
+        serving.server,
+        _labels(recipe, resolution.model, key) | dict(serving.labels) | dict(recipe.image.labels),
         CREATED,
+        told=serving.told,
     )
-    return RecipeSteps(
-        (fetch, configure, image_step(packing, recipe.image.compression, bases, jobs, send)), key
-    )
+    image = image_step(packing, recipe.image.compression, bases, jobs, send)
+    return RecipeSteps((fetch, *made.steps, configure, image), key)
 
 
-def _model_steps(
-    recipe: Recipe, model: ModelLock | Unresolved, fetch: Step, bases: Bases, jobs: int, send: Send | None
-) -> RecipeSteps:
-    if isinstance(model, Unresolved):
-        return RecipeSteps((fetch, unresolved_step("image", IMAGE_VERSION, model.reason, ("fetch",))), None)
-    packing, key = model_packing(recipe, model, fetch, CREATED)
-    return RecipeSteps((fetch, image_step(packing, recipe.image.compression, bases, jobs, send)), key)
+def serving_of(recipe: Recipe, resolution: Resolution, made: Made, runner: Runner | None) -> Serving:
+    """The engine's part of the image."""
+    if recipe.engine.type == "vllm":
+        return vllm_serving(recipe, made.checkpoint)
+    from enginebuild.steps.trtllm_serving import trtllm_serving
+
+    return trtllm_serving(recipe, resolution, made)
 
 
-def build_key(recipe: Recipe, fetch: Step, base: BaseLock) -> Digest:
+def build_key(recipe: Recipe, fetch: Step, made: Made, serving: Serving, base: BaseLock) -> Digest:
     """What stands for the build in tags, labels and `system_fingerprint`.
 
     Made of what decides how the image serves, known before anything is built: name, labels, tags, repository
@@ -91,47 +94,46 @@ def build_key(recipe: Recipe, fetch: Step, base: BaseLock) -> Digest:
         {
             "versions": {"fetch": FETCH_VERSION, "configure": CONFIGURE_VERSION, "image": IMAGE_VERSION},
             "model": dict(fetch.fields),
-            "configuration": _configuration(recipe),
+            "configuration": dict(serving.configuration),
             "base": str(base.digest) if base.digest else base.reference,
             "platform": base.platform,
             "gpu": recipe.gpu,
+            **made.key_fields(),
         }
     )
 
 
-def _configuration(recipe: Recipe) -> dict[str, Json]:
-    """The recipe's fields that decide the engine's configuration, under the recipe's own names."""
-    return {
-        "engine": recipe.engine.type,
-        "version": recipe.engine.version,
-        "served_model_name": _served_model_name(recipe),
-        "dtype": recipe.dtype,
-        "tensor_parallel_size": recipe.tensor_parallel_size,
-        "pipeline_parallel_size": recipe.pipeline_parallel_size,
-        "args": dict(recipe.engine.args),
-    }
+def _fetch(recipe: Recipe, resolution: Resolution, jobs: int) -> Step:
+    model = resolution.model
+    if isinstance(model, Unresolved):
+        return unresolved_step("fetch", FETCH_VERSION, model.reason)
+    folder = vllm.MODEL_PATH if holds_model(recipe) else None
+    return fetch_step(model_request(recipe), model, folder, CREATED, jobs)
 
 
-def _settings(recipe: Recipe, fingerprint: str) -> vllm.VllmSettings:
-    return vllm.VllmSettings(
-        version=recipe.engine.version,
-        served_model_name=_served_model_name(recipe),
-        fingerprint=fingerprint,
-        dtype=recipe.dtype,
-        tensor_parallel_size=recipe.tensor_parallel_size,
-        pipeline_parallel_size=recipe.pipeline_parallel_size,
-        args=recipe.engine.args,
-    )
+def holds_model(recipe: Recipe) -> bool:
+    """Whether the image has the model as it was fetched."""
+    return recipe.quantization is None and recipe.engine.mode != "engine"
 
 
-def _files(settings: vllm.VllmSettings) -> dict[str, bytes]:
-    return {_CONFIG.name: vllm.render(settings)}
-
-
-def _served_model_name(recipe: Recipe) -> str:
-    """The public id of a Hub model. A folder has none, and its recipe's name must not decide the image."""
-    source = recipe.model.source
-    return source.removeprefix("hf://") if source.startswith("hf://") else "model"
+def _model_steps(
+    recipe: Recipe,
+    resolution: Resolution,
+    fetch: Step,
+    made: Made,
+    bases: Bases,
+    jobs: int,
+    send: Send | None,
+) -> RecipeSteps:
+    steps = (fetch, *made.steps)
+    model = resolution.model
+    for step in steps:
+        if step.unresolved:
+            image = unresolved_step("image", IMAGE_VERSION, step.unresolved, (made.checkpoint,))
+            return RecipeSteps((*steps, image), None)
+    assert isinstance(model, ModelLock)
+    packing, key = model_packing(recipe, model, fetch, made, CREATED)
+    return RecipeSteps((*steps, image_step(packing, recipe.image.compression, bases, jobs, send)), key)
 
 
 def _labels(recipe: Recipe, model: ModelLock, key: Digest) -> dict[str, str]:
@@ -145,4 +147,6 @@ def _labels(recipe: Recipe, model: ModelLock, key: Digest) -> dict[str, str]:
     }
     if recipe.gpu is not None:
         labels["enginebuild.gpu"] = recipe.gpu
+    if recipe.quantization is not None:
+        labels["enginebuild.quantization"] = recipe.quantization.method
     return labels

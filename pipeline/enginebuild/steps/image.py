@@ -6,25 +6,19 @@ No layer is written. What is kept is a small description, from which the image i
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
 from enginebuild.bases import Bases
-from enginebuild.engines import vllm
-from enginebuild.engines.vllm.image import (
-    HEALTH_INTERVAL_SECONDS,
-    HEALTH_RETRIES,
-    HEALTH_START_SECONDS,
-    HEALTH_TIMEOUT_SECONDS,
-)
 from enginebuild.errors import RefusedError
 from enginebuild.events import Note, Report
 from enginebuild.lock import BaseLock
 from enginebuild.step import Step
 from enginebuild.steps.compressed import compressed
 from enginebuild.steps.layers import Send, described, placed
+from enginebuild.steps.server import Server, no_labels
 from enginebuild_cache import File, Json, Store, Tree, canonical_json
 from enginebuild_images.assemble import assemble
 from enginebuild_images.base import Base
@@ -35,11 +29,12 @@ from enginebuild_images.errors import ImageError
 from enginebuild_images.image import Image
 from enginebuild_images.layer import LAYER_FORMAT, Layer, StreamedBlob
 from enginebuild_images.policy import BUNDLE, LARGE, LAYERS, group, layer_budget
-from enginebuild_images.settings import Healthcheck, ImageSettings
 
 IMAGE_VERSION = 1
 
 DESCRIPTION = "image.json"
+#: The step whose small files change most often: the last layer.
+VOLATILE = "configure"
 
 
 class ImagePacking(Protocol):
@@ -72,14 +67,15 @@ class ImagePacking(Protocol):
 
 @dataclass(frozen=True)
 class Packing:
-    """A server with its model."""
+    """A server with its model. `told` reads labels from what the image is made of."""
 
     base: BaseLock
     paths: Mapping[str, str]
-    port: int
+    server: Server
     labels: Mapping[str, str]
     created: int
     left: int = 0
+    told: Callable[[Mapping[str, Tree], Store], Mapping[str, str]] = no_labels
 
     def fields(self) -> dict[str, Json]:
         return {
@@ -88,27 +84,16 @@ class Packing:
             "platform": self.base.platform,
             "paths": dict(self.paths),
             "layers": {"format": LAYER_FORMAT, "large": LARGE, "bundle": BUNDLE, "most": LAYERS},
-            "environment": dict(vllm.ENVIRONMENT),
-            "healthcheck": list(vllm.healthcheck(self.port)),
-            "port": self.port,
             "labels": dict(self.labels),
             "created": self.created,
+            **self.server.key_fields(),
         }
 
     def assemble(
         self, base: Base, layers: Sequence[LayerBlob], inputs: Mapping[str, Tree], store: Store
     ) -> Image:
-        return assemble(base, layers, self._settings(base))
-
-    def _settings(self, base: Base) -> ImageSettings:
-        return ImageSettings(
-            entrypoint=vllm.entrypoint(_entrypoint_of(base)),
-            env=vllm.ENVIRONMENT,
-            labels=self.labels,
-            exposed_ports=(self.port,),
-            healthcheck=_healthcheck(self.port),
-            created=self.created,
-        )
+        labels = {**self.told(inputs, store), **self.labels}
+        return assemble(base, layers, self.server.settings(_entrypoint_of(base), labels, self.created))
 
 
 @dataclass(frozen=True)
@@ -143,10 +128,11 @@ class Pack:
     def layers(self, inputs: Mapping[str, Tree], base: Base) -> tuple[Layer, ...]:
         """Which files share a layer. Raises ImageError."""
         files = {name: placed(folder, inputs[name]) for name, folder in self.packing.paths.items()}
+        volatile = files.pop(VOLATILE, None)
         return group(
-            files["fetch"],
+            {path: file for made in files.values() for path, file in made.items()},
             budget=layer_budget(max(len(base.layers), self.packing.left)),
-            volatile=files.get("configure"),
+            volatile=volatile,
             mtime=self.packing.created,
         )
 
@@ -184,13 +170,3 @@ def _entrypoint_of(base: Base) -> tuple[str, ...] | None:
     config = base.config.get("config")
     words = config.get("Entrypoint") if isinstance(config, dict) else None
     return tuple(map(str, words)) if isinstance(words, list) else None
-
-
-def _healthcheck(port: int) -> Healthcheck:
-    return Healthcheck(
-        vllm.healthcheck(port),
-        interval=HEALTH_INTERVAL_SECONDS,
-        timeout=HEALTH_TIMEOUT_SECONDS,
-        start_period=HEALTH_START_SECONDS,
-        retries=HEALTH_RETRIES,
-    )

@@ -18,6 +18,7 @@ from enginebuild.recipe.model import Layout
 from enginebuild.step import Step
 from enginebuild.steps.fetch import FETCH_VERSION
 from enginebuild.steps.image import IMAGE_VERSION
+from enginebuild.steps.made import Made
 from enginebuild_cache import Digest, File, Json, Store, Tree
 from enginebuild_images.assemble import assemble
 from enginebuild_images.base import Base
@@ -42,18 +43,22 @@ _PRECISIONS = {"float8_e4m3fn": "float8_e4m3"}
 
 @dataclass(frozen=True)
 class ModelPacking:
-    """What decides such an image besides the model's files. It stands on nothing."""
+    """What decides such an image besides the model's files. It stands on nothing.
+
+    `checkpoint` is the step that fetched or made these files.
+    """
 
     base: BaseLock
     layout: Layout
     card: ModelCard
+    checkpoint: str
     labels: Mapping[str, str]
     created: int
     left: int = _LEFT
 
     @property
     def paths(self) -> Mapping[str, str]:
-        return {"fetch": vllm.MODEL_PATH}
+        return {self.checkpoint: vllm.MODEL_PATH}
 
     def fields(self) -> dict[str, Json]:
         fields: dict[str, Json] = {
@@ -73,16 +78,18 @@ class ModelPacking:
         """Raises ImageError."""
         if self.layout == "model":
             return assemble(base, layers, ImageSettings(labels=self.labels, created=self.created))
-        return assemble_modelpack(layers, _described(self.card, inputs["fetch"], store), self.labels)
+        return assemble_modelpack(layers, _described(self.card, inputs[self.checkpoint], store), self.labels)
 
 
-def model_packing(recipe: Recipe, model: ModelLock, fetch: Step, created: int) -> tuple[ModelPacking, Digest]:
+def model_packing(
+    recipe: Recipe, model: ModelLock, fetch: Step, made: Made, created: int
+) -> tuple[ModelPacking, Digest]:
     """For a recipe with such a layout: what its image is made of, and the key that stands for the build."""
     layout = recipe.image.layout
     base = BaseLock(SCRATCH, recipe.image.platform, None)
-    key = _build_key(fetch, layout, base)
+    key = _build_key(fetch, made, layout, base)
     labels = {"enginebuild.layout": layout, **model_labels(recipe, model, key), **recipe.image.labels}
-    return ModelPacking(base, layout, _card(recipe, model), labels, created), key
+    return ModelPacking(base, layout, _card(recipe, model), made.checkpoint, labels, created), key
 
 
 def model_labels(recipe: Recipe, model: ModelLock, key: Digest) -> dict[str, str]:
@@ -95,13 +102,14 @@ def model_labels(recipe: Recipe, model: ModelLock, key: Digest) -> dict[str, str
     return labels
 
 
-def _build_key(fetch: Step, layout: Layout, base: BaseLock) -> Digest:
+def _build_key(fetch: Step, made: Made, layout: Layout, base: BaseLock) -> Digest:
     return Digest.of_json(
         {
             "versions": {"fetch": FETCH_VERSION, "image": IMAGE_VERSION},
             "model": dict(fetch.fields),
             "layout": layout,
             "platform": base.platform if layout == "model" else None,
+            **made.key_fields(),
         }
     )
 

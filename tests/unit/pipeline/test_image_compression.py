@@ -10,12 +10,15 @@ from typing import NoReturn
 import pytest
 
 from enginebuild.bases import Bases
+from enginebuild.engines import vllm
 from enginebuild.errors import RefusedError
 from enginebuild.lock import BaseLock
 from enginebuild.steps.image import Packing, image_step
+from enginebuild.steps.server import Server
 from enginebuild_images.compression import Choice
 
-PACKING = Packing(BaseLock("scratch", "linux/amd64", None), {"fetch": "/model"}, 8000, {}, 0)
+SERVER = Server(8000, vllm.ENVIRONMENT, vllm.healthcheck(8000), vllm.entrypoint)
+PACKING = Packing(BaseLock("scratch", "linux/amd64", None), {"fetch": "/model"}, SERVER, {}, 0)
 
 
 def _no_registry() -> NoReturn:

@@ -16,12 +16,7 @@ ENVIRONMENT: Mapping[str, str] = {
 #: For a base image without an entry point, or with another program's.
 FALLBACK_ENTRYPOINT = ("vllm", "serve")
 
-#: Health check times. A large model is ready after minutes (vllm issue 50282): failures count only after
-#: that.
-HEALTH_INTERVAL_SECONDS = 10
-HEALTH_TIMEOUT_SECONDS = 5
-HEALTH_START_SECONDS = 1800
-HEALTH_RETRIES = 3
+_HEALTH_TIMEOUT_SECONDS = 5
 
 #: What the server is told in every image. Two words: vLLM ignores `--config=FILE` without a message.
 CONFIG_WORDS = ("--config", CONFIG_PATH)
@@ -45,7 +40,7 @@ def healthcheck(port: int) -> tuple[str, ...]:
     """
     lines = (
         "import http.client",
-        f"c = http.client.HTTPConnection('127.0.0.1', {port}, timeout={HEALTH_TIMEOUT_SECONDS})",
+        f"c = http.client.HTTPConnection('127.0.0.1', {port}, timeout={_HEALTH_TIMEOUT_SECONDS})",
         "c.request('GET', '/health')",
         "raise SystemExit(c.getresponse().status != 200)",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from enginebuild.engines.secrets import secret_problem
 from enginebuild.engines.vllm import rules
 from enginebuild.engines.vllm.reserved import FORMER, RESERVED
 from enginebuild.engines.vllm.table import VERSIONS, Argument, Table, table
@@ -57,7 +58,7 @@ def _argument_problems(
     elif (argument := arguments.arguments.get(name)) is None:
         message = f"vLLM {arguments.version} has no argument {name!r}"
         yield Problem(path, message, _name_hint(arguments, name), on_key=True)
-    elif secret := rules.secret_problem(value, path, name):
+    elif secret := secret_problem(value, path, name):
         yield secret
     elif name == "lora_modules":
         yield from rules.lora_problems(value, path)

@@ -1,10 +1,9 @@
 """What vLLM's parser lets through and a baked image cannot use: files that are not in it, names that do not
-exist, arguments that need one another, secrets.
+exist, arguments that need one another.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 
 from enginebuild.engines.vllm.table import Argument
@@ -29,11 +28,6 @@ _INLINE_TEMPLATE = frozenset("{}\n")
 _NO_DRAFTER = ("ngram", "[ngram]")
 
 _LORA_KEYS = ("name", "path", "base_model_name")
-
-_TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{20,}|://[^/\s:@]+:[^/\s@]+@")
-_SECRET_KEY = re.compile(
-    r"(?:^|_)(?:api_?key|access_key|secret|secret_key|password|passwd|auth_token)$", re.I
-)
 
 
 def name_problems(argument: Argument, value: Json, args: Args, path: Path) -> Iterator[Problem]:
@@ -159,18 +153,3 @@ def relation_problems(args: Args, path: Path) -> Iterator[Problem]:
     if isinstance(interval, int) and interval < 0:
         message = f"sse_keep_alive_interval must be at least 0, not {interval}"
         yield Problem((*path, "sse_keep_alive_interval"), message, "0 sends no keep-alive comments")
-
-
-def secret_problem(value: Json, path: Path, key: str = "") -> Problem | None:
-    """The first secret somewhere in a value. The message does not repeat it."""
-    items: list[tuple[str | int, Json]] = []
-    if isinstance(value, dict):
-        items = list(value.items())
-    elif isinstance(value, list):
-        items = list(enumerate(value))
-    elif isinstance(value, str) and value and (_SECRET_KEY.search(key) or _TOKEN.search(value)):
-        where = ".".join(str(part) for part in path[2:])
-        message = f"{where} holds a secret: in the image, anybody who can pull it could read it"
-        return Problem(path, message, "give it when the container starts")
-    found = (secret_problem(item, (*path, inner), str(inner)) for inner, item in items)
-    return next(filter(None, found), None)

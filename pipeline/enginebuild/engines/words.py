@@ -1,4 +1,4 @@
-"""How values and versions are said in messages, and which word was probably meant."""
+"""How values and choices are said in messages, and which word was probably meant."""
 
 from __future__ import annotations
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from enginebuild.change import Change, changes
 from enginebuild.step import Step
 from enginebuild_cache import Digest, Json, Record, Tree
 
-#: `unresolved`: the key is not known yet, because a field or an input is not.
-PlanStatus = Literal["hit", "miss", "unresolved"]
+#: `unresolved`: the key is not known yet, because a field or an input is not. `unneeded`: what it would make
+#: is not here, and nobody asks for it, because what was made of it is.
+PlanStatus = Literal["hit", "miss", "unresolved", "unneeded"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,23 @@ def plan(
         if step.name in planned:
             raise ValueError(f"two steps are called {step.name}")
         planned[step.name] = _plan_step(step, planned, record_of, last_record_of)
-    return tuple(planned.values())
+    needed = _needed(planned)
+    return tuple(
+        replace(each, status="unneeded", reason="what was made of it is here", changed=None)
+        if each.status == "miss" and name not in needed
+        else each
+        for name, each in planned.items()
+    )
+
+
+def _needed(planned: Mapping[str, PlannedStep]) -> set[str]:
+    """The steps whose files are asked for: the last one's, its inputs', and those of whatever must run."""
+    *earlier, last = planned.values()
+    needed = {last.step.name, *last.step.inputs}
+    for each in reversed(earlier):
+        if each.step.name in needed and each.status != "hit":
+            needed |= set(each.step.inputs)
+    return needed
 
 
 def _plan_step(

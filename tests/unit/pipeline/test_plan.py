@@ -107,3 +107,35 @@ def test_step_names_are_unique() -> None:
     with pytest.raises(ValueError) as caught:
         plan([fetch(), fetch()], nothing, no_last)
     assert str(caught.value) == "two steps are called fetch"
+
+
+def chain() -> tuple[Step, Step, Step]:
+    """fetch → convert → pack; only the output of fetch is known beforehand."""
+    return (
+        fetch(),
+        Step("convert", 1, {}, never, ("fetch",)),
+        Step("pack", 3, {}, never, ("convert",)),
+    )
+
+
+def test_what_is_not_here_is_not_needed_if_what_was_made_of_it_is() -> None:
+    fetched, convert, packed = chain()
+    made = record(convert, {"fetch": MODEL}, CONFIG)
+    planned = plan((fetched, convert, packed), {made.key: made}.get, no_last)
+    assert [(each.step.name, each.status, each.reason) for each in planned] == [
+        ("fetch", "unneeded", "what was made of it is here"),
+        ("convert", "hit", ""),
+        ("pack", "miss", "never built here"),
+    ]
+
+
+def test_all_is_needed_where_nothing_is_here() -> None:
+    planned = plan(chain(), nothing, no_last)
+    assert [each.status for each in planned] == ["miss", "miss", "unresolved"]
+
+
+def test_inputs_of_the_last_step_are_needed_even_if_it_is_here() -> None:
+    packed = Step("pack", 3, {}, never, ("fetch",))
+    made = record(packed, {"fetch": MODEL}, CONFIG)
+    planned = plan((fetch(), packed), {made.key: made}.get, no_last)
+    assert [each.status for each in planned] == ["miss", "hit"]

@@ -6,6 +6,7 @@ import ast
 import sys
 import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
@@ -27,12 +28,18 @@ def imported(source: str) -> Iterator[str]:
             yield node.module.partition(".")[0]
 
 
+def beside(name: str) -> set[str]:
+    """What a program for images may import: the files that are copied with it."""
+    folder = Path(name).parent
+    return {Path(each).stem for each in texts() if Path(each).parent == folder and folder.name == "scripts"}
+
+
 def foreign(folder: str) -> dict[str, set[str]]:
     """Package → the files below `folder` that import it; without the standard library."""
     found: dict[str, set[str]] = {}
     for name, text in texts().items():
         if name.startswith(f"{folder}/") and name.endswith(".py"):
-            for package in set(imported(text)) - sys.stdlib_module_names:
+            for package in set(imported(text)) - sys.stdlib_module_names - beside(name):
                 found.setdefault(package, set()).add(name)
     return found
 

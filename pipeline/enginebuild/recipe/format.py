@@ -6,55 +6,23 @@ import re
 from collections.abc import Mapping
 
 from enginebuild.recipe import forms, references
-from enginebuild.recipe.containers import ARGUMENT_SCHEMAS, Arguments, ListOf, TextsByKey
+from enginebuild.recipe.builder_section import BUILDER
+from enginebuild.recipe.containers import ARGUMENT_SCHEMAS, ListOf, TextsByKey
+from enginebuild.recipe.engine_section import ENGINE
+from enginebuild.recipe.forms import anchored
 from enginebuild.recipe.gpu import GpuName
-from enginebuild.recipe.kinds import (
-    Choice,
-    Complaint,
-    Count,
-    Switch,
-    Text,
-    Version,
-)
-from enginebuild.recipe.methods import GROUP_SIZE, METHODS, TOOLS
+from enginebuild.recipe.kinds import Choice, Complaint, Count, Switch, Text, Version
 from enginebuild.recipe.quantization import QuantizationKind
-from enginebuild.recipe.refusals import (
-    KV_CACHE_REFUSALS,
-    MODE_REFUSALS,
-    QUANTIZATION_REFUSALS,
-    RUNNER_REFUSALS,
-    TOOL_REFUSALS,
-)
+from enginebuild.recipe.quantization_section import QUANTIZATION
 from enginebuild.recipe.section import Field, Section, ShortOrSection
-from enginebuild.recipe.units import DURATION_KIND, SIZE_KIND, Gpus
 from enginebuild.recipe.unknown import answer
-from enginebuild.recipe.words import (
-    COMPRESSIONS,
-    DTYPES,
-    KV_CACHE_DTYPES,
-    LAYOUTS,
-    LAZY,
-    MODES,
-    PLATFORMS,
-    QUANTIZATION_TOOLS,
-    QUANTIZATIONS,
-    RUNNERS,
-    SERVERS,
-    TENSORRT_LLM,
-)
+from enginebuild.recipe.words import COMPRESSIONS, DTYPES, LAYOUTS, LAZY, PLATFORMS
 from enginebuild_cache import Json
 
 RECIPE_VERSION = 1
 DEFAULT_TAGS = ("{key}",)
 DEFAULT_AUTH = "HF_TOKEN"
-DEFAULT_TIMEOUT = "12h"
-DEFAULT_SHM_SIZE = "16GB"
 BASE_EXAMPLE = "docker.io/vllm/vllm-openai:v0.33.0"
-DATASET_EXAMPLE = "hf://datasets/abisee/cnn_dailymail"
-
-
-def _anchored(pattern: str) -> str:
-    return f"^(?:{pattern})$"
 
 
 _PATTERN = Text("a text", forms.pattern)
@@ -81,7 +49,7 @@ MODEL = Section(
         ),
         Field(
             "auth",
-            Text("the name of an environment variable", forms.variable, _anchored(forms.VARIABLE)),
+            Text("the name of an environment variable", forms.variable, anchored(forms.VARIABLE)),
             "Name of the environment variable that holds the Hub's access token, never the token.",
             "HF_TOKEN",
             DEFAULT_AUTH,
@@ -109,174 +77,6 @@ MODEL = Section(
     answer,
 )
 
-ENGINE = Section(
-    (
-        Field(
-            "type",
-            Choice(("vllm", "tensorrt_llm"), dict.fromkeys(TENSORRT_LLM, "tensorrt_llm")),
-            "The inference engine.",
-            "vllm",
-            required=True,
-        ),
-        Field(
-            "version",
-            Text(
-                "a version with three parts",
-                forms.engine_version,
-                _anchored(forms.VERSION),
-                'quote it and give all three parts, such as "0.33.0"',
-            ),
-            "The engine's version, all three parts.",
-            "0.33.0",
-            required=True,
-        ),
-        Field(
-            "args",
-            Arguments(),
-            "vLLM only: its arguments by their long names, with underscores; checked against that version.",
-            {"max_model_len": 8192},
-            {},
-        ),
-        Field(
-            "mode",
-            Choice(("engine", "pytorch"), MODES, MODE_REFUSALS),
-            "TensorRT-LLM only: compile an engine with trtllm-build, or let the PyTorch backend load the "
-            "model. By default engine where build is given or the version has nothing else, else pytorch.",
-            "engine",
-        ),
-        Field(
-            "build",
-            Arguments("a mapping of options to values"),
-            "TensorRT-LLM, mode engine: options of trtllm-build, with underscores; checked as args are.",
-            {"max_batch_size": 64, "gemm_plugin": "auto"},
-        ),
-        Field(
-            "runtime",
-            Arguments("a mapping of options to values", nulls=True),
-            "TensorRT-LLM only: how it serves: in mode pytorch the keys of trtllm-serve's YAML, in mode "
-            "engine the options of trtllm-serve, with server triton the keys of Triton's templates.",
-            {"max_batch_size": 64},
-            {},
-        ),
-        Field(
-            "server",
-            Choice(("trtllm-serve", "triton"), SERVERS),
-            "TensorRT-LLM only: the server in the image.",
-            "triton",
-            "trtllm-serve",
-        ),
-    ),
-    answer,
-)
-
-CALIBRATION = Section(
-    (
-        Field(
-            "dataset",
-            Text(
-                "hf://datasets/org/name or file:./folder",
-                forms.dataset,
-                r"^(hf:(//)?datasets/[A-Za-z0-9_][A-Za-z0-9_.-]*/[A-Za-z0-9_][A-Za-z0-9_.-]*(@.+)?|file:.+)$",
-                f"write for example {DATASET_EXAMPLE}",
-            ),
-            "Where the texts are: a data set of the Hugging Face Hub with an optional @revision, or a folder "
-            "relative to the recipe.",
-            DATASET_EXAMPLE,
-            required=True,
-        ),
-        Field("num_samples", Count(), "How many texts are taken.", 512, 512),
-        Field("max_seq_length", Count(), "Tokens of a text that are read at most.", 512, 512),
-        Field("batch_size", Count(), "Texts that go through the model at once.", 1, 1),
-        Field("seed", Count(0), "What the tool's random choices begin with.", 1234, 1234),
-    ),
-    answer,
-)
-
-QUANTIZATION = Section(
-    (
-        Field(
-            "method",
-            Choice(("none", *METHODS), QUANTIZATIONS, QUANTIZATION_REFUSALS),
-            "How numbers are stored and multiplied; none quantizes nothing.",
-            "fp8",
-            required=True,
-        ),
-        Field(
-            "tool",
-            Choice(TOOLS, QUANTIZATION_TOOLS, TOOL_REFUSALS),
-            "What quantizes. By default llm-compressor for vLLM, quantize.py for TensorRT-LLM's mode engine, "
-            "modelopt for its mode pytorch.",
-            "modelopt",
-        ),
-        Field(
-            "kv_cache_dtype",
-            Choice(("fp8", "int8", "nvfp4"), KV_CACHE_DTYPES, KV_CACHE_REFUSALS),
-            "Type of the KV cache, with scales in the checkpoint. Without it the KV cache is not quantized.",
-            "fp8",
-        ),
-        Field(
-            "group_size",
-            Count(),
-            f"Weights that share a scale, for methods that begin with w4; {GROUP_SIZE} by default.",
-            64,
-        ),
-        Field(
-            "exclude_modules",
-            ListOf(Text("a text", forms.module), "lm_head"),
-            'Modules that are not quantized, as patterns; ["lm_head"] by default. Not with quantize.py.',
-            ["lm_head"],
-        ),
-        Field(
-            "calibration",
-            CALIBRATION,
-            "Texts from which the tool takes scales, for methods that need them.",
-            {"dataset": DATASET_EXAMPLE},
-        ),
-    ),
-    answer,
-)
-
-BUILDER = Section(
-    (
-        Field(
-            "runner",
-            Choice(("docker", "local"), RUNNERS, RUNNER_REFUSALS),
-            "Where a step's commands run: in a container, or as processes of this machine.",
-            "docker",
-            "docker",
-        ),
-        Field(
-            "image",
-            Text("an image reference", references.builder_image, _anchored(references.IMAGE)),
-            "runner docker: the image to run, with tag or digest. By default TensorRT-LLM's own, by version.",
-            "nvcr.io/nvidia/tensorrt-llm/release:1.2.1",
-        ),
-        Field(
-            "environment",
-            Text("a folder", forms.environment, "", "write for example /opt/trtllm"),
-            "runner local: folder of the Python environment whose programs run, relative to the recipe.",
-            "/opt/trtllm",
-        ),
-        Field("gpus", Gpus(), "GPUs of the builder that a step may use: how many, or which.", 1, 1),
-        Field("timeout", DURATION_KIND, "The longest that a step may take.", "4h", DEFAULT_TIMEOUT),
-        Field("memory", SIZE_KIND, "runner docker: the container's limit. By default none.", "200GB"),
-        Field(
-            "shm_size",
-            SIZE_KIND,
-            "runner docker: shared memory of the container.",
-            "16GB",
-            DEFAULT_SHM_SIZE,
-        ),
-        Field(
-            "timing_cache",
-            Text("file:./path", forms.timing_cache, r"^file:.+$", "write for example file:./model.cache"),
-            "TensorRT's timing cache of an earlier build, a file relative to the recipe; part of the key.",
-            "file:./model.cache",
-        ),
-    ),
-    answer,
-)
-
 IMAGE = Section(
     (
         Field(
@@ -284,7 +84,7 @@ IMAGE = Section(
             Text(
                 "scratch, oci:./layout or an image reference",
                 references.base,
-                _anchored(references.BASE),
+                anchored(references.BASE),
                 "write for example docker.io/vllm/vllm-openai:v0.33.0",
             ),
             "What the image stands on: scratch, an OCI layout relative to the recipe, or a reference with "
@@ -304,7 +104,7 @@ IMAGE = Section(
             Text(
                 "the name of a repository",
                 references.repository,
-                _anchored(references.REPOSITORY),
+                anchored(references.REPOSITORY),
                 "write for example registry.example.com/llm/llama-3.1-8b",
             ),
             "Where --push sends the image, without a tag.",
@@ -312,7 +112,7 @@ IMAGE = Section(
         ),
         Field(
             "tags",
-            ListOf(Text("a text", references.tag, _anchored(references.TAG_PATTERN)), "{key}"),
+            ListOf(Text("a text", references.tag, anchored(references.TAG_PATTERN)), "{key}"),
             "Tags of the image. {key} and {commit} become 12 digits, {name} and {version} the recipe's name "
             "and the engine's version.",
             ["fp8-{key}", "latest"],
@@ -368,7 +168,7 @@ CACHE = Section(
             Text(
                 "the name of a repository",
                 references.cache_repository,
-                _anchored(references.REPOSITORY),
+                anchored(references.REPOSITORY),
                 "write for example registry.example.com/llm/cache",
             ),
             "Repository from which records are taken and to which they are sent, without a tag.",
@@ -390,7 +190,7 @@ RECIPE = Section(
         ),
         Field(
             "name",
-            Text("a text", forms.name, _anchored(forms.NAME)),
+            Text("a text", forms.name, anchored(forms.NAME)),
             "Name of what is built, shown in lists and usable in tags.",
             "llama-3.1-8b",
             required=True,

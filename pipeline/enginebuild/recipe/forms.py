@@ -31,6 +31,11 @@ _HAS_TOKEN = Complaint(
 HOME = Complaint("is used as written, '~' is not your home folder", "write the whole path, or a relative one")
 
 
+def anchored(pattern: str) -> str:
+    """A pattern of a whole text, for JSON Schema."""
+    return f"^(?:{pattern})$"
+
+
 def any_text(_text: str) -> Complaint | None:
     return None
 

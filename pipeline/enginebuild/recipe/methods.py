@@ -59,15 +59,78 @@ def target(engine_type: str, mode: str | None) -> Target:
     return "pytorch" if mode == "pytorch" else "engine"
 
 
-_DEFAULT_TOOLS: Mapping[Target, str] = {
-    "vllm": "llm-compressor",
-    "engine": "quantize.py",
-    "pytorch": "modelopt",
+#: Who reads the quantized checkpoint, as messages say it.
+READERS: Mapping[Target, str] = {
+    "vllm": "vLLM",
+    "engine": "trtllm-build",
+    "pytorch": "TensorRT-LLM's PyTorch backend",
 }
 
 
-def default_tool(engine_type: str, mode: str | None) -> str:
-    return _DEFAULT_TOOLS[target(engine_type, mode)]
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What one tool makes that a target can read."""
+
+    methods: tuple[str, ...]
+    kv_cache_dtypes: tuple[str, ...]
+
+
+#: The first tool of each target is its default.
+SUPPORTED: Mapping[Target, Mapping[str, Made]] = {
+    "vllm": {
+        "llm-compressor": Made(
+            (
+                "fp8",
+                "fp8_per_channel_per_token",
+                "fp8_block_scales",
+                "w8a8_int8",
+                "w8a16",
+                "w4a16",
+                "w4a16_awq",
+                "w4a16_gptq",
+                "nvfp4",
+                "mxfp4",
+            ),
+            ("fp8",),
+        ),
+        # vLLM 0.33 refuses ModelOpt's INT8 and INT4_AWQ checkpoints when it reads their configuration.
+        "modelopt": Made(("fp8", "fp8_per_channel_per_token", "nvfp4"), ("fp8",)),
+    },
+    "engine": {
+        "quantize.py": Made(
+            (
+                "fp8",
+                "fp8_per_channel_per_token",
+                "w8a8_int8",
+                "w8a16",
+                "w4a16",
+                "w4a16_awq",
+                "w4a8_awq",
+                "nvfp4",
+            ),
+            ("fp8", "int8"),
+        ),
+    },
+    "pytorch": {
+        "modelopt": Made(
+            (
+                "fp8",
+                "fp8_per_channel_per_token",
+                "fp8_block_scales",
+                "w4a16_awq",
+                "w4a8_awq",
+                "nvfp4",
+            ),
+            ("fp8", "nvfp4"),
+        ),
+        # compressed-tensors: NVIDIA/TensorRT-LLM#10796, #14468.
+        "llm-compressor": Made(("fp8_per_channel_per_token", "fp8_block_scales", "nvfp4"), ("fp8",)),
+    },
+}
+
+
+def default_tool(served: Target) -> str:
+    return next(iter(SUPPORTED[served]))
 
 
 def excluded_by_default(tool: str) -> tuple[str, ...] | None:

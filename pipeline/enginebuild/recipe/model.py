@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Literal, cast
 
 from enginebuild.errors import Problem, RecipeError
-from enginebuild.recipe.format import DEFAULT_SHM_SIZE, DEFAULT_TAGS, DEFAULT_TIMEOUT
-from enginebuild.recipe.methods import GROUP_SIZE, METHODS, default_tool, excluded_by_default
+from enginebuild.recipe.builder_section import DEFAULT_SHM_SIZE, DEFAULT_TIMEOUT
+from enginebuild.recipe.format import DEFAULT_TAGS
+from enginebuild.recipe.methods import GROUP_SIZE, METHODS, default_tool, excluded_by_default, target
+from enginebuild.recipe.modes import Mode, mode_of
 from enginebuild.recipe.node import MappingNode
 from enginebuild.recipe.references import SCRATCH, expand
 from enginebuild.recipe.render import render_problems
@@ -21,7 +23,6 @@ Platform = Literal["linux/amd64", "linux/arm64"]
 Layout = Literal["server", "model", "modelpack"]
 Compression = Literal["none", "gzip", "zstd", "auto"]
 EngineType = Literal["vllm", "tensorrt_llm"]
-Mode = Literal["engine", "pytorch"]
 Server = Literal["trtllm-serve", "triton"]
 Runner = Literal["docker", "local"]
 
@@ -185,25 +186,18 @@ def _engine(values: Mapping[str, Json]) -> Engine:
         "tensorrt_llm",
         version,
         {},
-        mode=cast("Mode", values["mode"]) if values["mode"] else _default_mode(version, build is not None),
+        mode=mode_of(values),
         build=None if build is None else _mapping(build),
         runtime=_mapping(values["runtime"]),
         server=cast("Server", values["server"]),
     )
 
 
-def _default_mode(version: str, has_build: bool) -> Mode:
-    # Imported here: a recipe for vLLM never reads TensorRT-LLM's tables.
-    from enginebuild.engines.tensorrt_llm.versions import default_mode
-
-    return default_mode(version, has_build)
-
-
 def _quantization(value: Json, engine: Engine) -> Quantization | None:
     if not isinstance(value, dict):
         return None
     method, excluded = METHODS[str(value["method"])], value["exclude_modules"]
-    tool = _optional(value["tool"]) or default_tool(engine.type, engine.mode)
+    tool = _optional(value["tool"]) or default_tool(target(engine.type, engine.mode))
     size = cast("int | None", value["group_size"])
     return Quantization(
         method=method.name,

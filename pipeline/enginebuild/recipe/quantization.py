@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from enginebuild.errors import Problem
-from enginebuild.recipe.kinds import Invalid, Path, dotted
+from enginebuild.recipe.kinds import Invalid, Path, Schema, dotted
+from enginebuild.recipe.methods import METHODS
 from enginebuild.recipe.node import MappingNode, Node
 from enginebuild.recipe.section import ShortOrSection
 from enginebuild_cache import Json
@@ -14,6 +15,11 @@ from enginebuild_cache import Json
 @dataclass(frozen=True)
 class QuantizationKind(ShortOrSection):
     """Reads as the text `none`, or as a mapping with a method that is not none."""
+
+    def schema(self) -> Schema:
+        """As one text, only what needs nothing more."""
+        alone: list[Json] = ["none", *(each.name for each in METHODS.values() if not each.calibrated)]
+        return {"anyOf": [{"enum": alone}, self.section.schema()]}
 
     def read(self, node: Node, path: Path, problems: list[Problem]) -> Json | Invalid:
         value = super().read(node, path, problems)

@@ -11,6 +11,7 @@ from enginebuild.errors import Problem, RecipeError
 from enginebuild.recipe.compose import Composer, UnreadableError
 from enginebuild.recipe.format import RECIPE
 from enginebuild.recipe.model import Recipe, from_values
+from enginebuild.recipe.modes import answer_for
 from enginebuild.recipe.node import MappingNode, ScalarNode, locate
 from enginebuild.recipe.overrides import apply
 from enginebuild.recipe.render import refuse
@@ -53,7 +54,7 @@ def _recipe(
     findings: list[Finding] = []
     root = apply(_root(source, findings), overrides, findings)
     problems: list[Problem] = []
-    values = RECIPE.read(root, (), problems)
+    values = RECIPE.answering(answer_for(root)).read(root, (), problems)
     if not isinstance(values, dict):
         raise TypeError("a mapping node reads as a mapping")
     problems.extend(check_rules(values, root))

@@ -160,3 +160,9 @@ def vllm_version(reference: str) -> str:
     """The version in the tag of vLLM's own image (docker.io/vllm/vllm-openai:v0.33.0), else an empty text."""
     match = re.search(r"(?:^|/)vllm/vllm-openai(?:-cpu)?:v([0-9]+\.[0-9]+\.[0-9]+)(?:[-@]|\Z)", reference)
     return match[1] if match else ""
+
+
+def holds_tensorrt_llm(reference: str) -> bool:
+    """Whether this is one of NVIDIA's images with TensorRT-LLM: its own, or Triton's with it."""
+    name = r"nvidia/(?:tensorrt-llm/release[:@]|tritonserver:[0-9.]+-trtllm-python-py3)"
+    return re.search(rf"(?:^|/){name}", reference) is not None

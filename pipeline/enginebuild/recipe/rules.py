@@ -5,30 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from enginebuild.errors import Problem
-from enginebuild.recipe.format import BASE_EXAMPLE
+from enginebuild.recipe.engine_rules import base_example, engine_problems, section, text
 from enginebuild.recipe.node import MappingNode, Node
-from enginebuild.recipe.references import PLACEHOLDERS, SCRATCH, expand, is_tag, vllm_version
+from enginebuild.recipe.quantization_rules import quantization_problems
+from enginebuild.recipe.references import PLACEHOLDERS, SCRATCH, expand, is_tag
 from enginebuild.recipe.show import quoted
 from enginebuild_cache import Json
 
 
 def check_rules(values: Mapping[str, Json], root: MappingNode) -> list[Problem]:
     """`values` holds the fields that were read without a problem; what is missing is not looked at."""
-    return [*_model(values, root), *_tags(values), *_base(values), *_layout(values)]
-
-
-def _section(values: Mapping[str, Json], key: str) -> Mapping[str, Json]:
-    section = values.get(key)
-    return section if isinstance(section, dict) else {}
-
-
-def _text(value: Json) -> str:
-    return value if isinstance(value, str) else ""
+    return [
+        *_model(values, root),
+        *quantization_problems(values, root),
+        *engine_problems(values, root),
+        *_tags(values),
+        *_layout(values),
+    ]
 
 
 def _model(values: Mapping[str, Json], root: MappingNode) -> list[Problem]:
     written = _written(root, "model")
-    source = _text(_section(values, "model").get("source"))
+    source = text(section(values, "model").get("source"))
     if not isinstance(written, MappingNode) or not source:
         return []
     problems = []
@@ -49,50 +47,41 @@ def _written(root: MappingNode, key: str) -> Node | None:
 
 
 def _tags(values: Mapping[str, Json]) -> list[Problem]:
-    tags = _section(values, "image").get("tags")
-    local = _text(_section(values, "model").get("source")).startswith("file:")
+    tags = section(values, "image").get("tags")
+    local = text(section(values, "model").get("source")).startswith("file:")
     filled = {
         **PLACEHOLDERS,
-        "name": _text(values.get("name")) or "0",
-        "version": _text(_section(values, "engine").get("version")) or "0",
+        "name": text(values.get("name")) or "0",
+        "version": text(section(values, "engine").get("version")) or "0",
     }
     problems = []
     for index, tag in enumerate(tags if isinstance(tags, list) else []):
         path = ("image", "tags", index)
-        expanded = expand(_text(tag), filled)
+        expanded = expand(text(tag), filled)
         if not is_tag(expanded):
             message = (
                 f"image.tags[{index}] has {len(expanded)} characters when filled in, a tag has 128 at most"
             )
             problems.append(Problem(path, message, "shorten it, or the recipe's name"))
-        elif local and "{commit}" in _text(tag):
+        elif local and "{commit}" in text(tag):
             message = f"image.tags[{index}] has {{commit}}, and a local folder has no commit"
             problems.append(Problem(path, message, "write {key}, which stands for everything that was built"))
     return problems
 
 
-def _base(values: Mapping[str, Json]) -> list[Problem]:
-    wanted = _text(_section(values, "engine").get("version"))
-    found = vllm_version(_text(_section(values, "image").get("base")))
-    if not wanted or not found or wanted == found:
-        return []
-    message = f"image.base holds vLLM {found}, and engine.version is {wanted}"
-    return [Problem(("image", "base"), message, "give both the same version")]
-
-
 def _layout(values: Mapping[str, Json]) -> list[Problem]:
-    image = _section(values, "image")
+    image = section(values, "image")
     layout = image.get("layout")
     if layout is None or "base" not in image:
         return []
     base = image["base"]
     if layout == "server":
-        hint = f"add base: {BASE_EXAMPLE}"
+        hint = f"add base: {base_example(section(values, 'engine'))}"
         missing = Problem(("image", "base"), "missing key 'base' in image", hint, on_key=True)
         return [missing] if base is None else []
     if base in (None, SCRATCH):
         return []
-    message = f"image.base cannot be used with layout {_text(layout)}, which holds the model and nothing else"
+    message = f"image.base cannot be used with layout {text(layout)}, which holds the model and nothing else"
     return [
         Problem(
             ("image", "base"), message, "delete base or make it scratch, or write layout: server", on_key=True

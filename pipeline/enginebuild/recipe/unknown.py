@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from enginebuild.errors import Problem
 from enginebuild.recipe.kinds import Path, closest, dotted
-from enginebuild.recipe.section import Answer
+from enginebuild.recipe.section import Answer, Answerer
 from enginebuild.recipe.show import bare, quoted
-from enginebuild.recipe.words import ENGINE_ARGUMENTS, KEYS, LATER
+from enginebuild.recipe.tensorrt_llm_words import (
+    TENSORRT_LLM_BUILD,
+    TENSORRT_LLM_KEYS,
+    TENSORRT_LLM_RUNTIME,
+    TENSORRT_LLM_SIZES,
+)
+from enginebuild.recipe.words import ENGINE_ARGUMENTS, KEYS, LATER, SET_BY_US, VLLM_KEYS
 
 #: Every key of ours that is the last part of exactly one path, for keys written at the wrong level.
+#: Beside them `image`, which is most probably the section; without words that may mean anything.
 PLACES: Mapping[str, str] = {
     "dtype": "dtype",
     "quantization": "quantization",
+    "method": "quantization.method",
+    "tool": "quantization.tool",
+    "kv_cache_dtype": "quantization.kv_cache_dtype",
+    "group_size": "quantization.group_size",
+    "exclude_modules": "quantization.exclude_modules",
+    "calibration": "quantization.calibration",
+    "dataset": "quantization.calibration.dataset",
+    "num_samples": "quantization.calibration.num_samples",
+    "max_seq_length": "quantization.calibration.max_seq_length",
+    "batch_size": "quantization.calibration.batch_size",
+    "seed": "quantization.calibration.seed",
     "tensor_parallel_size": "tensor_parallel_size",
     "pipeline_parallel_size": "pipeline_parallel_size",
     "gpu": "gpu",
@@ -27,6 +46,10 @@ PLACES: Mapping[str, str] = {
     "engine": "engine",
     "type": "engine.type",
     "args": "engine.args",
+    "mode": "engine.mode",
+    "build": "engine.build",
+    "runtime": "engine.runtime",
+    "server": "engine.server",
     "image": "image",
     "base": "image.base",
     "repository": "image.repository",
@@ -34,48 +57,88 @@ PLACES: Mapping[str, str] = {
     "labels": "image.labels",
     "platform": "image.platform",
     "layout": "image.layout",
+    "builder": "builder",
+    "runner": "builder.runner",
+    "timeout": "builder.timeout",
+    "memory": "builder.memory",
+    "shm_size": "builder.shm_size",
+    "timing_cache": "builder.timing_cache",
     "cache": "cache",
     "remote": "cache.remote",
     "compression": "image.compression",
 }
 
+#: Keys that mean something for one engine alone.
+_TENSORRT_LLM_ALONE = frozenset(["mode", "build", "runtime", "server"])
 
-def answer(names: Sequence[str], path: Path, key: str) -> Answer:
-    """The problem of an unknown key in the section at `path`, whose keys are `names`."""
-    where = f"unknown key {quoted(key)} in {dotted(path)}" if path else f"unknown key {quoted(key)}"
-    spelled = key.strip().lower().replace("-", "_")
-    message, (hint, meant) = where, _advice(names, path, key, spelled)
-    if not hint and spelled in LATER:
-        message, hint = f"{where}: not in this version of enginebuild", "delete it"
-    hint = hint or f"the keys here are {', '.join(names)}"
-    return Answer(Problem((*path, key), message, hint, on_key=True), meant)
+#: Sections that may be written as one text, and the key that this text is.
+SHORT: Mapping[str, str] = {"model": "source", "quantization": "method"}
 
 
-def _advice(names: Sequence[str], path: Path, key: str, spelled: str) -> tuple[str, str]:
-    """A hint and the path of our key; two empty texts where nothing is like it."""
-    before = key.split(":")[0]
-    if ":" in key and before in names:
-        return f"write a space after the colon: {bare(key.replace(':', ': ', 1))}", dotted((*path, before))
-    if spelled in names:
-        return f"write {spelled}", dotted((*path, spelled))
-    for ours in (KEYS.get(spelled), PLACES.get(spelled)):
-        if ours is not None and ours != dotted(path):
+@dataclass(frozen=True)
+class Vocabulary:
+    """The words of one engine's users. `keys`: another tool's word → our path. `options`: the engine's own
+    options → our path; `option` is what its users call one.
+    """
+
+    keys: Mapping[str, str]
+    options: Mapping[str, str]
+    option: str
+    places: Mapping[str, str]
+
+    def answer(self, names: Sequence[str], path: Path, key: str) -> Answer:
+        """The problem of an unknown key in the section at `path`, whose keys are `names`."""
+        where = f"unknown key {quoted(key)} in {dotted(path)}" if path else f"unknown key {quoted(key)}"
+        spelled = key.strip().lower().replace("-", "_")
+        message, (hint, meant) = where, self._advice(names, path, key, spelled)
+        if not hint and spelled in LATER:
+            message, hint = f"{where}: not in this version of enginebuild", "delete it"
+        hint = hint or f"the keys here are {', '.join(names)}"
+        return Answer(Problem((*path, key), message, hint, on_key=True), meant)
+
+    def _advice(self, names: Sequence[str], path: Path, key: str, spelled: str) -> tuple[str, str]:
+        """A hint and the path of our key; two empty texts where nothing is like it."""
+        before = key.split(":")[0]
+        if ":" in key and before in names:
+            better = bare(key.replace(":", ": ", 1))
+            return f"write a space after the colon: {better}", dotted((*path, before))
+        if spelled in names:
+            return f"write {spelled}", dotted((*path, spelled))
+        if ours := self._ours(path, spelled):
             return _place(ours, path), ours
-    if spelled in ENGINE_ARGUMENTS:
-        return f"an argument of the engine: write it as engine.args.{spelled}", ""
-    if spelled in LATER:
+        if spelled in SET_BY_US:
+            return SET_BY_US[spelled], ""
+        if spelled in self.options:
+            return f"{self.option}: write it as {self.options[spelled]}", ""
+        if ours := _elsewhere(self.places.get(spelled), path):
+            return _place(ours, path), ours
+        if spelled in LATER:
+            return "", ""
+        return self._misspelled(names, path, spelled)
+
+    def _ours(self, path: Path, spelled: str) -> str:
+        """Our path for another tool's word, or for ours that belongs into the section, one level deeper."""
+        known = self.keys.get(f"{dotted(path)}.{spelled}") or self.keys.get(spelled)
+        if ours := _elsewhere(known, path):
+            return ours
+        place = self.places.get(spelled, "")
+        return place if path and place.startswith(f"{dotted(path)}.") else ""
+
+    def _misspelled(self, names: Sequence[str], path: Path, spelled: str) -> tuple[str, str]:
+        if close := closest(spelled, names):
+            return f"did you mean {close}?", dotted((*path, close))
+        if ours := closest(spelled, tuple(self.places)):
+            return f"did you mean {self.places[ours]}?", self.places[ours]
+        if option := closest(spelled, tuple(self.options)):
+            return f"did you mean {self.options[option]}?", ""
         return "", ""
-    return _misspelled(names, path, spelled)
 
 
-def _misspelled(names: Sequence[str], path: Path, spelled: str) -> tuple[str, str]:
-    if close := closest(spelled, names):
-        return f"did you mean {close}?", dotted((*path, close))
-    if ours := closest(spelled, tuple(PLACES)):
-        return f"did you mean {PLACES[ours]}?", PLACES[ours]
-    if argument := closest(spelled, tuple(ENGINE_ARGUMENTS)):
-        return f"did you mean engine.args.{argument}?", ""
-    return "", ""
+def _elsewhere(ours: str | None, path: Path) -> str:
+    """A path of ours, seen from a section; within the section that it names, the key that stands for it."""
+    if ours is None or ours != dotted(path):
+        return ours or ""
+    return f"{ours}.{SHORT[ours]}" if ours in SHORT else ""
 
 
 def _place(ours: str, path: Path) -> str:
@@ -84,3 +147,37 @@ def _place(ours: str, path: Path) -> str:
     if len(parts) == 1:
         return f"write {ours}" if not path else f"write {ours} at the top level of the recipe"
     return f"write {parts[-1]}" if parts[:-1] == path else f"write it as {ours}"
+
+
+VLLM = Vocabulary(
+    keys={**KEYS, **VLLM_KEYS},
+    options={name: f"engine.args.{name}" for name in sorted(ENGINE_ARGUMENTS)},
+    option="an argument of the engine",
+    places={name: path for name, path in PLACES.items() if name not in _TENSORRT_LLM_ALONE},
+)
+
+
+def tensorrt_llm(mode: str) -> Vocabulary:
+    """The words of TensorRT-LLM's users. The sizes are options of the build, or else of the server."""
+    sizes = "engine.build" if mode == "engine" else "engine.runtime"
+    runtime = {name: f"engine.runtime.{name}" for name in sorted(TENSORRT_LLM_RUNTIME[mode])}
+    build = {name: f"engine.build.{name}" for name in sorted(TENSORRT_LLM_BUILD)}
+    return Vocabulary(
+        keys={
+            **KEYS,
+            **TENSORRT_LLM_KEYS[mode],
+            **{word: f"{sizes}.{ours}" for word, ours in TENSORRT_LLM_SIZES.items()},
+        },
+        options={**runtime, **build} if mode == "engine" else {**build, **runtime},
+        option="an option of TensorRT-LLM",
+        places=PLACES,
+    )
+
+
+def answer(names: Sequence[str], path: Path, key: str) -> Answer:
+    """What is said to vLLM's users, and where the engine is not known."""
+    return VLLM.answer(names, path, key)
+
+
+def tensorrt_llm_answer(mode: str) -> Answerer:
+    return tensorrt_llm(mode).answer

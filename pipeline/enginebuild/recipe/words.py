@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-#: A key of another tool, wherever it stands (dashes read as underscores) → the path of ours.
+#: A key of another tool (dashes read as underscores) → the path of ours. It is the same wherever it stands,
+#: unless a section is written before it.
 KEYS: Mapping[str, str] = {
     # TensorRT-LLM: convert_checkpoint.py, quantize.py, trtllm-serve; vLLM: `-tp`, `-pp`
     "tp_size": "tensor_parallel_size",
@@ -14,6 +15,41 @@ KEYS: Mapping[str, str] = {
     "model_dir": "model",
     "qformat": "quantization",
     "quant_algo": "quantization",
+    "quant_config": "quantization",
+    "kv_cache_quant_algo": "quantization.kv_cache_dtype",
+    "awq_block_size": "quantization.group_size",
+    "calib_config": "quantization.calibration",
+    "calib_dataset": "quantization.calibration.dataset",
+    "calib_size": "quantization.calibration.num_samples",
+    "calib_batches": "quantization.calibration.num_samples",
+    "calib_batch_size": "quantization.calibration.batch_size",
+    "calib_max_seq_length": "quantization.calibration.max_seq_length",
+    "random_seed": "quantization.calibration.seed",
+    "input_timing_cache": "builder.timing_cache",
+    # ModelOpt's hf_ptq.py
+    "calib_seq": "quantization.calibration.max_seq_length",
+    "kv_cache_qformat": "quantization.kv_cache_dtype",
+    # llm-compressor
+    "scheme": "quantization",
+    "quantization.ignore": "quantization.exclude_modules",
+    "quantization.exclude": "quantization.exclude_modules",
+    "num_calibration_samples": "quantization.calibration.num_samples",
+    "max_sequence_length": "quantization.calibration.max_seq_length",
+    "kv_cache_scheme": "quantization.kv_cache_dtype",
+    # AutoAWQ, GPTQModel
+    "q_group_size": "quantization.group_size",
+    "w_bit": "quantization",
+    "modules_to_not_convert": "quantization.exclude_modules",
+    # what is written in these sections and means something else outside them
+    "quantization.type": "quantization.method",
+    "quantization.name": "quantization.method",
+    "quantization.backend": "quantization.tool",
+    "quantization.calibration.source": "quantization.calibration.dataset",
+    "quantization.calibration.data": "quantization.calibration.dataset",
+    "quantization.calibration.samples": "quantization.calibration.num_samples",
+    "builder.type": "builder.runner",
+    "builder.gpu": "builder.gpus",
+    "builder.base": "builder.image",
     # DJL Serving's and SageMaker's option.tensor_parallel_degree
     "tensor_parallel_degree": "tensor_parallel_size",
     "pipeline_parallel_degree": "pipeline_parallel_size",
@@ -22,6 +58,7 @@ KEYS: Mapping[str, str] = {
     "base_model": "model",
     "checkpoint_repository": "model",
     "quantization_type": "quantization",
+    "num_builder_gpus": "builder.gpus",
     # Text Generation Inference
     "num_shard": "tensor_parallel_size",
     "sharded": "tensor_parallel_size",
@@ -29,6 +66,18 @@ KEYS: Mapping[str, str] = {
     "world_size": "tensor_parallel_size",
     "num_gpus": "tensor_parallel_size",
     "gpu_count": "tensor_parallel_size",
+    "gpus": "tensor_parallel_size",
+    # where it is built: Docker, docker-compose, Kubernetes
+    "builder_image": "builder.image",
+    "builder_gpus": "builder.gpus",
+    "gpu_ids": "builder.gpus",
+    "device_ids": "builder.gpus",
+    "cuda_visible_devices": "builder.gpus",
+    "mem_limit": "builder.memory",
+    "memory_limit": "builder.memory",
+    "shm": "builder.shm_size",
+    "venv": "builder.environment",
+    "executor": "builder.runner",
     # short forms of our own words
     "quant": "quantization",
     "quantize": "quantization",
@@ -59,22 +108,10 @@ KEYS: Mapping[str, str] = {
     "accelerators": "gpu",
     "target_gpu": "gpu",
     "backend": "engine.type",
-    "runtime": "engine.type",
     "engine_version": "engine.version",
     "vllm_version": "engine.version",
-    # engine arguments: TensorRT-LLM's and others' words for vLLM's
-    "engine_args": "engine.args",
-    "extra_args": "engine.args",
-    "vllm_args": "engine.args",
-    "arguments": "engine.args",
-    "max_seq_len": "engine.args.max_model_len",
-    "max_length": "engine.args.max_model_len",
-    "max_total_tokens": "engine.args.max_model_len",
-    "context_length": "engine.args.max_model_len",
-    "max_batch_size": "engine.args.max_num_seqs",
-    "max_num_tokens": "engine.args.max_num_batched_tokens",
-    "mem_fraction_static": "engine.args.gpu_memory_utilization",
-    "free_gpu_memory_fraction": "engine.args.gpu_memory_utilization",
+    "trtllm_version": "engine.version",
+    "tensorrt_llm_version": "engine.version",
     # images: Dockerfile, Truss, Cog, docker-compose
     "base_image": "image.base",
     "docker_image": "image.base",
@@ -93,6 +130,31 @@ KEYS: Mapping[str, str] = {
     "schema_version": "version",
     "api_version": "version",
     "apiversion": "version",
+}
+
+#: The same where the engine is vLLM: TensorRT-LLM's and others' words for vLLM's.
+VLLM_KEYS: Mapping[str, str] = {
+    "engine_args": "engine.args",
+    "extra_args": "engine.args",
+    "vllm_args": "engine.args",
+    "arguments": "engine.args",
+    "max_seq_len": "engine.args.max_model_len",
+    "max_length": "engine.args.max_model_len",
+    "max_total_tokens": "engine.args.max_model_len",
+    "context_length": "engine.args.max_model_len",
+    "max_batch_size": "engine.args.max_num_seqs",
+    "max_num_tokens": "engine.args.max_num_batched_tokens",
+    "mem_fraction_static": "engine.args.gpu_memory_utilization",
+    "free_gpu_memory_fraction": "engine.args.gpu_memory_utilization",
+}
+
+#: What enginebuild sets by itself → what is said to those who write it.
+SET_BY_US: Mapping[str, str] = {
+    "workers": "enginebuild sets it, from builder.gpus",
+    "checkpoint_dir": "enginebuild sets it: delete it",
+    "output_dir": "enginebuild sets it: delete it",
+    "engine_dir": "enginebuild sets it: delete it",
+    "output_timing_cache": "enginebuild sets it: delete it",
 }
 
 #: Arguments of `vllm serve` that are often written one level too high (vLLM 0.33's argument names).
@@ -129,90 +191,6 @@ DTYPES: Mapping[str, str] = {
     "torch.bfloat16": "bfloat16",
     "torch.float16": "float16",
     "torch.float32": "float32",
-}
-
-#: Other names of quantization methods, in lower case → ours.
-QUANTIZATIONS: Mapping[str, str] = {
-    # llm-compressor 0.14
-    "fp8_dynamic": "fp8_per_channel_per_token",
-    "fp8_block": "fp8_block_scales",
-    "w8a8": "w8a8_int8",
-    "int8": "w8a8_int8",
-    "w4a16_asym": "w4a16",
-    "fp8_static": "fp8",
-    # TensorRT-LLM's quantize.py and QuantAlgo, ModelOpt 0.47
-    "fp8_pc_pt": "fp8_per_channel_per_token",
-    "fp8_rowwise": "fp8_per_channel_per_token",
-    "fp8_2d_blockwise_weight_only": "fp8_block_scales",
-    "fp8_pb_wo": "fp8_block_scales",
-    "int8_sq": "w8a8_int8",
-    "int8_smoothquant": "w8a8_int8",
-    "smoothquant": "w8a8_int8",
-    "w8a8_sq_per_channel": "w8a8_int8",
-    "int8_wo": "w8a16",
-    "int8_weight_only": "w8a16",
-    "int4_wo": "w4a16",
-    "int4_blockwise_weight_only": "w4a16",
-    "int4": "w4a16",
-    "int4_awq": "w4a16_awq",
-    "int4_gptq": "w4a16_gptq",
-    "w4a8_awq_beta": "w4a8_awq",
-    "nvfp4_awq": "nvfp4",
-    "fp4": "nvfp4",
-    "full_prec": "none",
-    "no_quant": "none",
-    # vLLM, Hugging Face
-    "awq": "w4a16_awq",
-    "awq_marlin": "w4a16_awq",
-    "gptq": "w4a16_gptq",
-    "gptq_marlin": "w4a16_gptq",
-    "fp8_per_tensor": "fp8",
-    "fp8_per_block": "fp8_block_scales",
-    "modelopt_fp4": "nvfp4",
-    "modelopt_fp8": "fp8",
-}
-
-QUANTIZATION_TOOLS: Mapping[str, str] = {
-    "quantize": "quantize.py",
-    "trtllm": "quantize.py",
-    "tensorrt_llm": "quantize.py",
-    # ModelOpt's former name, its package and its example
-    "ammo": "modelopt",
-    "nvidia_modelopt": "modelopt",
-    "hf_ptq": "modelopt",
-    "hf_ptq.py": "modelopt",
-    "llmcompressor": "llm-compressor",
-    "llm_compressor": "llm-compressor",
-    "compressed_tensors": "llm-compressor",
-}
-
-KV_CACHE_DTYPES: Mapping[str, str] = {
-    # vLLM, TensorRT-LLM's QuantAlgo, ModelOpt's --kv_cache_qformat
-    "fp8_e4m3": "fp8",
-    "fp8_cast": "fp8",
-    "fp8_affine": "fp8",
-    "nvfp4_cast": "nvfp4",
-    "fp4": "nvfp4",
-}
-
-#: What people call TensorRT-LLM.
-TENSORRT_LLM = ("tensorrt-llm", "tensorrtllm", "trtllm", "trt-llm", "trt_llm", "trt")
-
-#: trtllm-serve's --backend and the LLM API's words for the two modes.
-MODES: Mapping[str, str] = {
-    "tensorrt": "engine",
-    "trt": "engine",
-    "cpp": "engine",
-    "build": "engine",
-    "torch": "pytorch",
-    "llmapi": "pytorch",
-}
-
-SERVERS: Mapping[str, str] = {
-    "trtllm_serve": "trtllm-serve",
-    "openai": "trtllm-serve",
-    "tritonserver": "triton",
-    "triton_inference_server": "triton",
 }
 
 RUNNERS: Mapping[str, str] = {

@@ -1,0 +1,108 @@
+"""Rules between an engine and the rest of a recipe: keys of the other engine, modes, bases, builders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from enginebuild.errors import Problem
+from enginebuild.recipe.builder_section import DOCKER_ALONE, LOCAL_ALONE
+from enginebuild.recipe.engine_section import TENSORRT_LLM_ALONE, VLLM_ALONE
+from enginebuild.recipe.format import BASE_EXAMPLE
+from enginebuild.recipe.modes import mode_of
+from enginebuild.recipe.node import MappingNode
+from enginebuild.recipe.references import holds_tensorrt_llm, vllm_version
+from enginebuild_cache import Json
+
+
+def engine_problems(values: Mapping[str, Json], root: MappingNode) -> Iterator[Problem]:
+    """`values` holds the sound fields; `root` tells what was written."""
+    engine = section(values, "engine")
+    if engine.get("type") == "vllm":
+        yield from _of_the_other(
+            root, TENSORRT_LLM_ALONE, "TensorRT-LLM's", "vLLM's arguments are engine.args"
+        )
+    elif engine.get("type") == "tensorrt_llm":
+        hint = "write trtllm-build's options in engine.build, the server's in engine.runtime"
+        yield from _of_the_other(root, VLLM_ALONE, "vLLM's", hint)
+        yield from _mode(engine, section(values, "image"))
+    yield from _base(engine, section(values, "image"))
+    yield from _builder(section(values, "builder"), root)
+
+
+def section(values: Mapping[str, Json], key: str) -> Mapping[str, Json]:
+    value = values.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def text(value: Json) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def written(root: MappingNode, key: str) -> Mapping[str, object]:
+    """The keys of a section as written; none where it is no mapping."""
+    entry = root.entries.get(key)
+    return entry.value.entries if entry and isinstance(entry.value, MappingNode) else {}
+
+
+def base_example(engine: Mapping[str, Json]) -> str:
+    """A base that fits the engine, its version and its server."""
+    if engine.get("type") != "tensorrt_llm":
+        return BASE_EXAMPLE
+    from enginebuild.engines.tensorrt_llm.versions import STABLE, release, release_image
+
+    known = release(text(engine.get("version"))) or release(STABLE)
+    if known is None:
+        raise LookupError(STABLE)
+    triton = known.triton_image if engine.get("server") == "triton" else None
+    return triton or release_image(known.version)
+
+
+def _of_the_other(root: MappingNode, keys: tuple[str, ...], whose: str, hint: str) -> Iterator[Problem]:
+    for key in keys:
+        if key in written(root, "engine"):
+            yield Problem(
+                ("engine", key), f"engine.{key} is {whose} alone", f"delete it; {hint}", on_key=True
+            )
+
+
+def _mode(engine: Mapping[str, Json], image: Mapping[str, Json]) -> Iterator[Problem]:
+    if engine.get("mode") == "pytorch" and engine.get("build") is not None:
+        message = "engine.build is for mode engine: in mode pytorch nothing is compiled"
+        hint = "write mode: engine, or move what the server takes to engine.runtime"
+        yield Problem(("engine", "build"), message, hint, on_key=True)
+    layout = image.get("layout")
+    if layout not in ("model", "modelpack") or "mode" not in engine or "build" not in engine:
+        return
+    if mode_of(engine) == "engine":
+        message = f"image.layout {layout} holds a model alone, and mode engine makes an engine"
+        yield Problem(("image", "layout"), message, "write layout: server, or engine.mode: pytorch")
+
+
+def _base(engine: Mapping[str, Json], image: Mapping[str, Json]) -> Iterator[Problem]:
+    base, version = text(image.get("base")), text(engine.get("version"))
+    found = vllm_version(base)
+    if engine.get("type") == "vllm":
+        if holds_tensorrt_llm(base):
+            yield _other_engine("TensorRT-LLM", engine)
+        elif found and version and found != version:
+            message = f"image.base holds vLLM {found}, and engine.version is {version}"
+            yield Problem(("image", "base"), message, "give both the same version")
+    elif engine.get("type") == "tensorrt_llm" and found:
+        yield _other_engine("vLLM", engine)
+
+
+def _other_engine(holds: str, engine: Mapping[str, Json]) -> Problem:
+    message = f"image.base holds {holds}, and engine.type is {engine.get('type')}"
+    return Problem(("image", "base"), message, f"write for example {base_example(engine)}")
+
+
+def _builder(builder: Mapping[str, Json], root: MappingNode) -> Iterator[Problem]:
+    runner, given = builder.get("runner"), written(root, "builder")
+    for key in LOCAL_ALONE if runner == "docker" else DOCKER_ALONE:
+        if runner in ("docker", "local") and key in given:
+            other = "local" if runner == "docker" else "docker"
+            message = f"builder.{key} is for runner {other} alone"
+            yield Problem(("builder", key), message, f"delete it, or write runner: {other}", on_key=True)
+    if runner == "local" and "environment" not in given:
+        message = "builder.runner local needs builder.environment, the Python environment to run"
+        yield Problem(("builder", "runner"), message, "add environment: /opt/trtllm", on_key=True)

@@ -1,0 +1,115 @@
+"""Rules between a quantization's keys, and between it and the engine that serves the result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from enginebuild.errors import Problem
+from enginebuild.recipe.engine_rules import section, text, written
+from enginebuild.recipe.kinds import Path, any_of
+from enginebuild.recipe.methods import METHODS, READERS, SUPPORTED, Method, Target, default_tool, target
+from enginebuild.recipe.modes import mode_of
+from enginebuild.recipe.node import MappingNode
+from enginebuild.recipe.quantization_section import DATASET_EXAMPLE
+from enginebuild_cache import Json
+
+_CALIBRATION = f"calibration: {{dataset: {DATASET_EXAMPLE}}}"
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A quantization as read: `values` have what is sound, `short` is whether it was written as one text."""
+
+    method: Method
+    values: Mapping[str, Json]
+    short: bool
+
+    def path(self, key: str) -> Path:
+        """Where a mistake of a key is shown."""
+        return ("quantization",) if self.short else ("quantization", key)
+
+
+def quantization_problems(values: Mapping[str, Json], root: MappingNode) -> Iterator[Problem]:
+    """`values` holds the sound fields; `root` tells what was written."""
+    quantization = section(values, "quantization")
+    method = METHODS.get(text(quantization.get("method")))
+    if method is None:
+        return
+    wanted = _Wanted(method, quantization, short=not written(root, "quantization"))
+    served = _target(section(values, "engine"))
+    yield from _keys(wanted)
+    yield from _calibration(wanted, served)
+    if served is not None and "tool" in quantization:
+        tool = text(quantization["tool"]) or default_tool(served)
+        yield from _tool(wanted, tool, served)
+    if served == "vllm":
+        yield from _twice(section(values, "engine"))
+
+
+def _target(engine: Mapping[str, Json]) -> Target | None:
+    if engine.get("type") == "vllm":
+        return "vllm"
+    known = engine.get("type") == "tensorrt_llm" and {"version", "mode", "build"} <= set(engine)
+    return target("tensorrt_llm", mode_of(engine)) if known else None
+
+
+def _keys(wanted: _Wanted) -> Iterator[Problem]:
+    if wanted.values.get("group_size") is not None and not wanted.method.groups:
+        message = (
+            f"quantization.group_size means nothing for {wanted.method.name}, which has no groups to choose"
+        )
+        yield Problem(("quantization", "group_size"), message, "delete it", on_key=True)
+
+
+def _calibration(wanted: _Wanted, served: Target | None) -> Iterator[Problem]:
+    if "calibration" not in wanted.values or "kv_cache_dtype" not in wanted.values:
+        return
+    method, cache, given = wanted.method, wanted.values["kv_cache_dtype"], wanted.values["calibration"]
+    if given is None and (method.calibrated or cache is not None):
+        what = f"method {method.name}" if method.calibrated else f"kv_cache_dtype {cache}"
+        message = f"quantization {what} needs texts to calibrate with"
+        hint = (
+            f"write quantization: {{method: {method.name}, {_CALIBRATION}}}"
+            if wanted.short
+            else f"add {_CALIBRATION}"
+        )
+        if method.name == "fp8" and served == "vllm":
+            hint += ", or write fp8_per_channel_per_token, which needs none"
+        yield Problem(wanted.path("method" if method.calibrated else "kv_cache_dtype"), message, hint)
+    elif given is not None and not method.calibrated and cache is None:
+        message = f"quantization.calibration means nothing for {method.name}: {method.why_not}"
+        yield Problem(("quantization", "calibration"), message, "delete it", on_key=True)
+
+
+def _tool(wanted: _Wanted, tool: str, served: Target) -> Iterator[Problem]:
+    tools = SUPPORTED[served]
+    reader = READERS[served]
+    if tool not in tools:
+        kind = "checkpoints for trtllm-build" if tool == "quantize.py" else "Hugging Face checkpoints"
+        message = f"quantization.tool {tool} writes {kind}, and {reader} does not read them"
+        yield Problem(("quantization", "tool"), message, f"write {any_of(tuple(tools))}")
+        return
+    made = tools[tool]
+    name, cache = wanted.method.name, wanted.values.get("kv_cache_dtype")
+    if name not in made.methods:
+        message = f"{reader} does not serve {name} as {tool} makes it"
+        others = [each for each in tools if name in tools[each].methods]
+        hint = f"write tool: {any_of(others)}" if others else f"{tool} makes {', '.join(made.methods)} for it"
+        yield Problem(wanted.path("method"), message, hint)
+    if cache is not None and cache not in made.kv_cache_dtypes:
+        message = f"{reader} does not serve a KV cache in {cache} as {tool} makes it"
+        hint = f"write {any_of(made.kv_cache_dtypes)}, or leave it out"
+        yield Problem(("quantization", "kv_cache_dtype"), message, hint)
+    if tool == "quantize.py" and wanted.values.get("exclude_modules") is not None:
+        message = "quantization.exclude_modules means nothing for quantize.py, which has no such option"
+        yield Problem(("quantization", "exclude_modules"), message, "delete it", on_key=True)
+
+
+def _twice(engine: Mapping[str, Json]) -> Iterator[Problem]:
+    if "quantization" in section(engine, "args"):
+        message = (
+            "engine.args.quantization quantizes while loading what the recipe's quantization has quantized"
+        )
+        hint = "delete it: vLLM reads the scheme from the checkpoint; or write quantization: none"
+        yield Problem(("engine", "args", "quantization"), message, hint, on_key=True)

@@ -11,10 +11,11 @@ from pathlib import Path
 #: Program → the files that must lie in one folder with it.
 _PARTS = {
     "describe.py": ("describe.py", "machine.py"),
+    "fill_repository.py": ("fill_repository.py",),
     "start.py": ("start.py", "fitness.py", "machine.py"),
 }
 
 
 def program(name: str) -> Mapping[str, bytes]:
-    """The files of `describe.py` or `start.py` by name, to be copied beside each other."""
+    """The files of a program by name, to be copied beside each other."""
     return {part: Path(__file__).with_name(part).read_bytes() for part in _PARTS[name]}

@@ -1,4 +1,4 @@
-"""The stand-ins for TensorRT-LLM's programs, as processes: what they refuse, and the files that they leave."""
+"""The stand-ins for TensorRT-LLM's programs, as processes: what they refuse, and what they leave."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ class Programs:
     fault: Path
     model: Path
 
-    def run(self, *words: str | Path, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *words: str | Path, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """Run a program of the environment, where there is a GPU."""
         path = f"{self.folder}/bin:{NVIDIA_STANDIN}:/usr/bin:/bin"
         return subprocess.run(

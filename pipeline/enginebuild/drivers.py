@@ -24,8 +24,10 @@ class DriverFloor:
 _FILE = Path(__file__).parent / "drivers.json"
 
 
-def driver_floor(cuda: str) -> DriverFloor:
+def driver_floor(cuda: str | None) -> DriverFloor:
     """Of `13.1.0`; of a patch that is not in the table (13.0.3) the newest known one of its minor version."""
+    if cuda is None:
+        return DriverFloor(None, None)
     table = _table()
     major, _, rest = cuda.partition(".")
     minor = f"{major}.{rest.partition('.')[0]}."

@@ -1,8 +1,8 @@
-"""The first program of a server's container: `start.py WORD…` runs WORD… if this machine can load it.
+"""The first program of a server's container: `start.py NEEDS WORD…` runs WORD… if this machine can load it.
 
-What the image needs lies beside it, in engine.json (`fitness.Needs`). Exits with 5 and says why if the
-machine does not fit; ENGINEBUILD_CHECK=off starts all the same. What the check itself stumbles over is said,
-and does not keep the server from starting.
+NEEDS is a file: an engine's manifest (/engine/enginebuild.json), or `fitness.Needs` alone. Exits with 5 and
+says why if the machine does not fit; ENGINEBUILD_CHECK=off starts all the same. What the check itself
+stumbles over is said, and does not keep the server from starting.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ else:
     import fitness
     import machine
 
-NEEDS = "engine.json"
 SWITCH = "ENGINEBUILD_CHECK"
 REFUSED = 5
 NOT_FOUND = 127
@@ -34,14 +33,15 @@ def looked_at(needs: fitness.Needs) -> fitness.Machine:
     return fitness.Machine(gpus, found.driver, machine.driver_cuda(), machine.versions(known), found.reason)
 
 
-def findings(folder: str) -> tuple[fitness.Finding, ...]:
-    """What is said of the needs in a folder; of needs that cannot be read, that."""
+def findings(path: str) -> tuple[fitness.Finding, ...]:
+    """What is said of the needs in a file; of needs that cannot be read, that."""
     try:
-        with open(os.path.join(folder, NEEDS), encoding="utf-8") as file:  # noqa: PTH118, PTH123
-            needs = fitness.Needs.from_json(json.load(file))
+        with open(path, encoding="utf-8") as file:  # noqa: PTH123
+            document = json.load(file)
+        inner = document.get("needs", document) if isinstance(document, dict) else document
+        needs = fitness.Needs.from_json(inner)
     except (OSError, ValueError) as error:
-        text = f"{NEEDS} cannot be read, so this machine was not looked at: {error}"
-        return (fitness.Finding("unknown", text),)
+        return (fitness.Finding("unknown", f"what the image needs cannot be read: {error}"),)
     return fitness.compare(needs, looked_at(needs))
 
 
@@ -62,17 +62,16 @@ def told(found: tuple[fitness.Finding, ...]) -> bool:
 
 
 def main(words: list[str]) -> int:
-    if not words:
-        say("error: start.py needs the words of a command")
+    if len(words) < 2:
+        say("error: start.py needs a file and the words of a command")
         return 2
-    if os.environ.get(SWITCH, "").lower() != "off":
-        folder = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120
-        if not told(findings(folder)):
-            return REFUSED
+    needs, *command = words
+    if os.environ.get(SWITCH, "").lower() != "off" and not told(findings(needs)):
+        return REFUSED
     try:
-        os.execvp(words[0], words)  # noqa: S606 - no shell is wanted
+        os.execvp(command[0], command)  # noqa: S606 - no shell is wanted
     except OSError as error:
-        say(f"error: {words[0]} cannot be started: {error.strerror}")
+        say(f"error: {command[0]} cannot be started: {error.strerror}")
     return NOT_FOUND
 
 

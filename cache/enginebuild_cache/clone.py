@@ -55,6 +55,13 @@ def checkout_file(source: Path, target: Path) -> None:
         copy(source, target)
 
 
+def export_file(source: Path, target: Path) -> None:
+    """Make `target` a file that may be changed: reflink, else copy. Raises OSError."""
+    if not _cloned(source, target):
+        copy(source, target)
+    target.chmod(0o644)
+
+
 def _cloned(source: Path, target: Path) -> bool:
     with source.open("rb", buffering=0) as reader, target.open("xb", buffering=0) as writer:
         try:

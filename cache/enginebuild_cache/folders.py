@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from enginebuild_cache.adopt import put_file
-from enginebuild_cache.clone import checkout_file
+from enginebuild_cache.clone import checkout_file, export_file
 from enginebuild_cache.errors import CacheError, failing_as
 from enginebuild_cache.files import Files
 from enginebuild_cache.stamps import Stamps
@@ -19,12 +19,24 @@ def checkout(files: Files, tree: Tree, folder: Path) -> None:
 
     Raises CacheError if a file is missing, or stands in the folder already.
     """
+    _write(files, tree, folder, checkout_file)
+
+
+def export(files: Files, tree: Tree, folder: Path) -> None:
+    """Write a tree into a folder for somebody who may change it: nothing is shared that a write would change.
+
+    Raises CacheError if a file is missing, or stands in the folder already.
+    """
+    _write(files, tree, folder, export_file)
+
+
+def _write(files: Files, tree: Tree, folder: Path, write: Callable[[Path, Path], None]) -> None:
     for file in tree:
         files.has(file.digest)
         source, target = files.path(file), folder / file.path
         with failing_as("write", target):
             target.parent.mkdir(parents=True, exist_ok=True)
-            checkout_file(source, target)
+            write(source, target)
 
 
 def collect(files: Files, stamps: Stamps, folder: Path) -> Tree:

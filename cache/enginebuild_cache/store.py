@@ -115,6 +115,10 @@ class Store:
         """Write a tree into a folder: read-only, by reflink, else hard link, else copy."""
         folders.checkout(self._files, tree, folder)
 
+    def export(self, tree: Tree, folder: Path) -> None:
+        """Write a tree into a folder as files that may be changed, by reflink, else copy."""
+        folders.export(self._files, tree, folder)
+
     def collect(self, folder: Path) -> Tree:
         """Move the files of a folder in: the tree of what was there."""
         return folders.collect(self._files, self._stamps, folder)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal, Protocol
 
+from enginebuild.errors import StepError
 from enginebuild_cache import Digest, Json
 
 #: Where a command finds what it reads and leaves what it makes; a local runner puts real folders there.
@@ -51,7 +52,7 @@ Environment = ContainerEnvironment | LocalEnvironment
 class GpuNeed:
     """GPUs of the builder that an execution wants. `product` is what nvidia-smi calls them; None: any.
 
-    `free_bytes`: memory that each must have free when it begins.
+    `free_bytes`: memory that each must have free when it begins. `driver_floor`: the oldest driver that does.
     """
 
     count: int = 0
@@ -59,6 +60,7 @@ class GpuNeed:
     compute_capability: str | None = None
     product: str | None = None
     free_bytes: int = 0
+    driver_floor: str | None = None
 
     @property
     def wanted(self) -> bool:
@@ -102,6 +104,14 @@ class Folders:
     output: Path
 
 
+class CommandFailed(StepError):  # noqa: N818 - what happened, as in FileNotFound
+    """One command of an execution failed, was killed, or took too long. `command` is the one."""
+
+    def __init__(self, message: str, command: tuple[str, ...], hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.command = command
+
+
 class Runner(Protocol):
     """Where executions happen."""
 
@@ -115,6 +125,11 @@ class Runner(Protocol):
     def run(self, execution: Execution, folders: Folders, log: Log) -> Mapping[str, Json]:
         """Run it to its end; what is worth recording of it (runner, seconds, GPUs, image).
 
-        Raises StepError with the last lines of the log, the command to repeat it by hand and what to do.
+        `log` hears every line live, with the values of secrets replaced. Raises CommandFailed, and StepError
+        where no command could be started.
         """
+        ...
+
+    def by_hand(self, execution: Execution, command: tuple[str, ...], folders: Folders) -> str:
+        """A shell's command line that repeats one command; secrets are named, their values are not in it."""
         ...

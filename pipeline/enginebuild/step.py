@@ -10,12 +10,30 @@ from enginebuild.events import Report
 from enginebuild_cache import Digest, Json, Store, Tree
 
 
+@dataclass(frozen=True)
+class Result:
+    """What an action made. `provenance` goes into the step's record.
+
+    `beside`: trees that are no part of the output and worth keeping (a log, a timing cache), by name; each
+    becomes a record of its own, see `beside_document`.
+    """
+
+    tree: Tree
+    provenance: Mapping[str, Json] = field(default_factory=dict)
+    beside: Mapping[str, Tree] = field(default_factory=dict)
+
+
 class Action(Protocol):
     """What a step does. Everything that decides its result is in the step's fields and inputs."""
 
-    def __call__(self, inputs: Mapping[str, Tree], store: Store, report: Report) -> Tree:
-        """Make the output tree, every file of it in the store. Raises EngineBuildError."""
+    def __call__(self, inputs: Mapping[str, Tree], store: Store, report: Report) -> Tree | Result:
+        """Make the output, every file of it in the store. Raises EngineBuildError."""
         ...
+
+
+def beside_document(name: str, key: Digest) -> dict[str, Json]:
+    """The document whose digest is the key of what the step with this key left beside its output."""
+    return {"step": name, "of": str(key)}
 
 
 @dataclass(frozen=True)

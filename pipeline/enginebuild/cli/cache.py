@@ -54,7 +54,7 @@ class Quantity(click.ParamType[int]):
 
 @click.group("cache")
 def command() -> None:
-    """List, show, verify and clean the local cache; carry it elsewhere and back."""
+    """List, show, export, verify and clean the local cache; carry it elsewhere and back."""
 
 
 command.add_command(push)
@@ -91,9 +91,36 @@ def list_(cache_dir: Path | None, as_json: bool) -> None:
 @click.argument("key")
 @cache_option
 def show(key: str, cache_dir: Path | None) -> None:
-    """One record as JSON: what its key was made of, its files, who made it and when. KEY may be shortened."""
-    record = find_record(_open(cache_dir), key)
-    click.echo(json.dumps(record.to_json(), indent=2, ensure_ascii=False))
+    """One record as JSON: what its key was made of, its files, who made it and when. KEY may be shortened.
+
+    `beside` has the keys of what the step left besides, such as its log; `cache export` writes them to files.
+    """
+    store = _open(cache_dir)
+    record = find_record(store, key)
+    document = record.to_json()
+    beside: dict[str, Json] = {
+        other.step: other.key.hex for other in store.records() if other.fields.get("of") == str(record.key)
+    }
+    if beside:
+        document["beside"] = beside
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+@command.command("export")
+@click.argument("key")
+@click.argument("folder", type=click.Path(path_type=Path))
+@cache_option
+def export(key: str, folder: Path, cache_dir: Path | None) -> None:
+    """Write the files of one record into FOLDER, which must be empty or not exist. KEY may be shortened."""
+    store = _open(cache_dir)
+    record = find_record(store, key)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise click.UsageError(f"{folder} is not an empty folder; name another one")
+    folder.mkdir(parents=True, exist_ok=True)
+    store.export(record.tree, folder)
+    click.echo(
+        f"{record.step} {record.key.short}: {len(record.tree)} files, {size(record.tree.size)} in {folder}"
+    )
 
 
 @command.command("verify")

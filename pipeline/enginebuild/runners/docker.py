@@ -1,0 +1,173 @@
+"""Commands in containers of a Docker Engine, one container for each."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import docker
+import docker.errors
+import docker.types
+
+from enginebuild.errors import EngineBuildError, StepError
+from enginebuild.events import Note, Progress, Report
+from enginebuild.execution import ContainerEnvironment, Execution, Folders, Log
+from enginebuild.runners import Pullable
+from enginebuild.runners.container import Mounted, docker_run, pinned, repository
+from enginebuild.runners.container_commands import ContainerCommands
+from enginebuild.runners.containers import ran, sweep
+from enginebuild.runners.engine import NO_GPU_SUPPORT, engine, gives_gpus, host, is_here, sees_our_disk
+from enginebuild.runners.folders import copied, mounted
+from enginebuild.runners.machine import QUERY, Choice, Machine, choose, gigabytes, read, this_machine
+from enginebuild.runners.words import cannot_start, shown
+from enginebuild_cache import Json
+from enginebuild_images.errors import ImageError
+
+#: Layers below this many bytes are there before a bar could be drawn.
+_SHOWN = 64 << 20
+#: Where NVIDIA's hook puts it in every container that gets a GPU, whatever the image's PATH is.
+_NVIDIA_SMI = "/usr/bin/nvidia-smi"
+
+
+@dataclass(frozen=True, slots=True)
+class DockerRunner:
+    """The engine that DOCKER_HOST names, or the local one."""
+
+    report: Report
+    pullable: Pullable | None = None
+    name: Literal["docker", "local"] = "docker"
+
+    def missing(self, execution: Execution) -> tuple[str, ...]:
+        try:
+            with engine() as client:
+                facts = client.info()
+                here = _image_of(client, _environment(execution)) is not None
+                return (
+                    *_gpu_support(execution, facts),
+                    *self._gpus(client, execution, here).lacking,
+                    *(() if here else self._not_pullable(_environment(execution), facts)),
+                )
+        except StepError as error:
+            return (error.message,)
+
+    def run(self, execution: Execution, folders: Folders, log: Log) -> Mapping[str, Json]:
+        started = time.monotonic()
+        environment = _environment(execution)
+        image = pinned(environment)
+        with engine() as client:
+            sweep(client)
+            facts = client.info()
+            if lacking := _gpu_support(execution, facts):
+                raise cannot_start(execution, lacking)
+            if _image_of(client, environment) is None:
+                self._pull(client, environment)
+            choice = self._gpus(client, execution, here=True)
+            if choice.lacking:
+                raise cannot_start(execution, choice.lacking)
+            with self._folders(client, image, folders, facts) as mounts:
+                until = time.monotonic() + execution.limits.timeout
+                commands = ContainerCommands(client, image, execution, mounts, choice.gpus, until)
+                for command in execution.commands:
+                    log(f"$ {shown(command)}")
+                    commands.run(command, log)
+        return {
+            "runner": self.name,
+            "image": image,
+            "engine": str(facts.get("ServerVersion", "")),
+            "gpus": [gpu.to_json() for gpu in choice.gpus],
+            "seconds": round(time.monotonic() - started, 3),
+        }
+
+    def by_hand(self, execution: Execution, command: tuple[str, ...], folders: Folders) -> str:
+        return docker_run(execution, command, folders, execution.gpus.ids)
+
+    def _gpus(self, client: docker.DockerClient, execution: Execution, here: bool) -> Choice:
+        """GPUs of the engine's machine; one elsewhere can be asked only with an image that is there."""
+        if not execution.gpus.wanted or not (is_here() or here):
+            return Choice()
+        machine = this_machine() if is_here() else _their_machine(client, _environment(execution))
+        return choose(execution.gpus, execution.step, machine)
+
+    def _not_pullable(self, environment: ContainerEnvironment, facts: Mapping[str, Any]) -> tuple[str, ...]:
+        if self.pullable is None:
+            return ()
+        try:
+            size = self.pullable(environment)
+        except (EngineBuildError, ImageError) as error:
+            return (f"the image {pinned(environment)} cannot be pulled: {error.message}",)
+        return _too_little_disk(environment, size, facts)
+
+    def _pull(self, client: docker.DockerClient, environment: ContainerEnvironment) -> None:
+        name = pinned(environment)
+        self.report(Note(f"pulling {name}"))
+        answers = client.api.pull(
+            repository(environment),
+            tag=str(environment.digest),
+            platform=environment.platform,
+            stream=True,
+            decode=True,
+        )
+        for answer in answers:
+            if refusal := answer.get("error"):
+                raise StepError(
+                    f"the Docker Engine cannot pull {name}: {refusal}",
+                    f"does `docker pull {name}` work? `docker login` may be needed",
+                )
+            detail = answer.get("progressDetail") or {}
+            if detail.get("total", 0) >= _SHOWN:
+                verb = "unpack" if answer.get("status") == "Extracting" else "pull"
+                self.report(Progress(f"{verb} {answer['id']}", detail.get("current", 0), detail["total"]))
+
+    def _folders(
+        self, client: docker.DockerClient, image: str, folders: Folders, facts: Mapping[str, Any]
+    ) -> AbstractContextManager[Sequence[Mounted]]:
+        if sees_our_disk(facts):
+            return mounted(client, image, folders)
+        return copied(client, image, folders, self.report)
+
+
+def _environment(execution: Execution) -> ContainerEnvironment:
+    assert isinstance(execution.environment, ContainerEnvironment)
+    return execution.environment
+
+
+def _gpu_support(execution: Execution, facts: Mapping[str, Any]) -> tuple[str, ...]:
+    if not execution.gpus.wanted or gives_gpus(facts):
+        return ()
+    return (NO_GPU_SUPPORT.format(host=host()),)
+
+
+def _image_of(client: docker.DockerClient, environment: ContainerEnvironment) -> object | None:
+    try:
+        return client.images.get(pinned(environment))
+    except docker.errors.ImageNotFound:
+        return None
+
+
+def _too_little_disk(
+    environment: ContainerEnvironment, size: int, facts: Mapping[str, Any]
+) -> tuple[str, ...]:
+    folder = Path(facts.get("DockerRootDir") or "/var/lib/docker")
+    if not is_here() or not folder.is_dir():
+        return ()
+    disk = os.statvfs(folder)
+    free = disk.f_bavail * disk.f_frsize
+    if free >= size:
+        return ()
+    need = f"the image {pinned(environment)} is {gigabytes(size)} before it is unpacked"
+    return (f"too little disk: {need}, and Docker's folder {folder} has {gigabytes(free)} free",)
+
+
+def _their_machine(client: docker.DockerClient, environment: ContainerEnvironment) -> Machine:
+    """The GPUs of the engine's machine, asked in a container."""
+    request = docker.types.DeviceRequest(count=-1, capabilities=[["gpu"]])
+    try:
+        code, said = ran(client, pinned(environment), (_NVIDIA_SMI, *QUERY), device_requests=[request])
+    except docker.errors.APIError as error:
+        return Machine(trouble=f"the Docker Engine at {host()} gives no GPU: {error.explanation or error}")
+    return read(said.decode("utf-8", "replace"), code)

@@ -85,11 +85,11 @@ def _line(entry: Mapping[str, Any]) -> str:
     return json.dumps(entry, sort_keys=True)
 
 
-def _merged(tables: Mapping[str, Mapping[str, dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
+def _merged(tables: dict[str, dict[str, dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
     """Option → what it is, with the versions in which it is that; in the order of the newest parser."""
     merged: dict[str, list[dict[str, Any]]] = {}
-    for entries in reversed(tables.values()):
-        for name in entries:
+    for version in reversed(tables):
+        for name in tables[version]:
             merged.setdefault(name, [])
     for version, entries in tables.items():
         for name, entry in entries.items():
@@ -137,7 +137,9 @@ def _entry(option: Mapping[str, Any]) -> dict[str, Any]:
 
 def _keys_text(llmargs: Mapping[str, Any]) -> str:
     """One line for each key of a class of `trtllm-serve`'s YAML; TorchLlmArgs is the document itself."""
-    classes = {"TorchLlmArgs": _fields(llmargs, found := {}), **found}
+    found: dict[str, Any] = {}
+    classes = {"TorchLlmArgs": _fields(llmargs, found)}
+    classes |= found
     parts = []
     for name in ("TorchLlmArgs", *sorted(found)):
         lines = [f"   {json.dumps(key)}: {_line(entry)}" for key, entry in classes[name].items()]
@@ -162,7 +164,8 @@ def _fields(fields: Mapping[str, Any], found: dict[str, Any]) -> dict[str, Any]:
 
 def _key(field: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
     entry: dict[str, Any] = {}
-    alternatives = _alternatives(field["type"])
+    cut = field["type"].count("[") > field["type"].count("]")  # a long union, of classes and None
+    alternatives = [*classes, "NoneType"] if cut else _alternatives(field["type"])
     kinds = [_kind(each, classes) for each in alternatives if each != "NoneType"]
     entry["kinds"] = sorted(set(kinds))
     if "NoneType" in alternatives:

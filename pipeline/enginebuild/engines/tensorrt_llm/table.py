@@ -96,6 +96,15 @@ class Key:
     sections: Mapping[str, Mapping[str, Key]] = field(default_factory=dict)
 
 
+#: What trtllm-serve of 1.0 and 1.1 is known to have beside what both neighbours share. PyTorch is its default
+#: there, so it has the options to choose otherwise and to name a YAML file; both in the spelling that later
+#: versions take, too (trtllm-serve of 1.3.0rc3: an alias, an older name).
+_BETWEEN = (
+    Option("backend", ("--backend",), choices=("pytorch", "trt"), default="pytorch"),
+    Option("extra_llm_api_options", ("--extra_llm_api_options",)),
+)
+
+
 @cache
 def _document(name: str) -> Mapping[str, Any]:
     document: Mapping[str, Any] = json.loads((_FOLDER / name).read_text(encoding="utf-8"))
@@ -138,7 +147,10 @@ def options(version: str, command: str) -> Mapping[str, Option]:
     if command != "serve" and "engine" not in release.modes:
         raise KeyError(f"{version} {command}")
     older, *newer = (table(name, command) for name in release.tables)
-    return MappingProxyType(_both(older, newer[0]) if newer else dict(older))
+    found = _both(older, newer[0]) if newer else dict(older)
+    if command == "serve" and newer and "pytorch" in release.modes:
+        found |= {option.name: option for option in _BETWEEN}
+    return MappingProxyType(found)
 
 
 def _both(older: Mapping[str, Option], newer: Mapping[str, Option]) -> dict[str, Option]:

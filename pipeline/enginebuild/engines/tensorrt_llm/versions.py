@@ -96,7 +96,7 @@ def release_image(version: str) -> str:
 
 
 def spans(versions: Iterable[str]) -> str:
-    """Versions in words, neighbours as one: `0.12.0 to 0.14.0, 1.2.1`."""
+    """Versions in words, three neighbours and more as one: `0.12.0 to 0.14.0, 1.2.1`."""
     known = list(releases())
     runs: list[list[str]] = []
     for version in sorted(versions, key=known.index):
@@ -104,7 +104,7 @@ def spans(versions: Iterable[str]) -> str:
             runs[-1].append(version)
         else:
             runs.append([version])
-    return ", ".join(run[0] if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs)
+    return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(run) for run in runs)
 
 
 def check_version(version: str) -> Problem | None:

@@ -132,10 +132,29 @@ def test_triton_wants_every_placeholder_filled(
     assert set(seen.split()) == {
         f"/app/all_models/{path}" for path in template_files(VERSION) if "pbtxt" in path
     }
-    launch = ("python3", "/app/scripts/launch_triton_server.py", "--world_size=1")
+    ports = ("--grpc-port=8001", "--http-port=8000", "--metrics-port=8002")
+    server = ("tritonserver", "--model-repository=/app/all_models/inflight_batcher_llm", *ports)
+    run = ("run", "--rm", "--gpus=1", triton, "mpirun", "--allow-run-as-root", "-n", "1", *server)
     with pytest.raises(AssertionError) as raised:
-        docker_engine.docker(
-            *("run", "--rm", "--gpus=1", triton, *launch, "--model_repo=/app/all_models/inflight_batcher_llm")
-        )
+        docker_engine.docker(*run)
     assert "failed to read text proto from" in str(raised.value)
     assert "${triton_max_batch_size}" in str(raised.value)
+
+
+def test_a_fault_reaches_a_program_while_everything_else_stays_the_same(
+    release: str, docker_engine: DockerEngine, tmp_path: Path
+) -> None:
+    write_tiny_llama(tmp_path / "model")
+    config = tmp_path / "model" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"standin_fault": "@images"}))
+    convert = "/app/tensorrt_llm/examples/models/core/llama/convert_checkpoint.py"
+    words = ("python3", convert, "--model_dir=/work/model", "--output_dir=/tmp/out")
+    run = ("run", "--rm", "--gpus=1", f"--volume={tmp_path}:/work", release, *words)
+    fault = docker_engine.faults / "images"
+    fault.write_text("convert:fail")
+    try:
+        with pytest.raises(AssertionError, match="RuntimeError: convert was told to fail"):
+            docker_engine.docker(*run)
+    finally:
+        fault.unlink()
+    docker_engine.docker(*run)

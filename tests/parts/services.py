@@ -148,6 +148,11 @@ class DockerEngine:
     def environment(self) -> Mapping[str, str]:
         return {**os.environ, "DOCKER_HOST": self.host}
 
+    @property
+    def faults(self) -> Path:
+        """Files of this folder are found in /run/standin by containers with a GPU; of an engine of ours."""
+        return Path(self.host.removeprefix("unix://")).with_name("faults")
+
     def docker(self, *argv: str | Path, stdin: bytes | None = None, check: bool = True) -> str:
         """The standard output of a docker command. Raises AssertionError with its standard error."""
         ended = subprocess.run(
@@ -227,7 +232,9 @@ def own_engine(name: str, room: int | None = None) -> DockerEngine:
                 (folder / "root").mkdir()
                 options = ("-t", "tmpfs", "-o", f"size={room}")
                 subprocess.run(["mount", *options, "tmpfs", str(folder / "root")], check=True)
-            keeper = keep(folder, _dockerd(folder), {"PATH": nvidia_path()})
+            (folder / "faults").mkdir(exist_ok=True)
+            env = {"PATH": nvidia_path(), "NVIDIA_STANDIN_FAULTS": str(folder / "faults")}
+            keeper = keep(folder, _dockerd(folder), env)
             _await_answer(keeper, path, folder / "log")
     return DockerEngine(f"unix://{path}", command)
 

@@ -17,8 +17,12 @@ from parts.trtllm_programs import WORKDIR, image_files, package_files
 from parts.trtllm_templates import template_files
 
 #: The image that the real release image is built upon has these, too.
-_ENVIRONMENT = ("PATH=/usr/local/bin:/usr/bin:/bin", f"PYTHONPATH=/{PACKAGES}", "PYTHONDONTWRITEBYTECODE=1")
-_LAUNCH = b"#!/usr/bin/python3\n# A stand-in.\nfrom trtllm_standin.launch import main\n\nmain()\n"
+_ENVIRONMENT = (
+    "PATH=/opt/tritonserver/bin:/usr/local/bin:/usr/bin:/bin",
+    f"PYTHONPATH=/{PACKAGES}",
+    "PYTHONDONTWRITEBYTECODE=1",
+)
+_TRITON = b"#!/usr/bin/python3\n# A stand-in.\nfrom trtllm_standin.triton import %s\n\n%s()\n"
 
 
 @cache
@@ -47,8 +51,8 @@ def triton_image(version: str, busybox: Path) -> OciImage:
     files = {
         **{f"{PACKAGES}/{path}": file for path, file in package_files(version).items()},
         **{f"app/all_models/{path}": Program(text) for path, text in template_files(version).items()},
-        "app/scripts/launch_triton_server.py": Program(_LAUNCH, 0o755),
-        "opt/tritonserver/bin/tritonserver": Program(b"#!/bin/sh\nexit 1\n", 0o755),
+        "usr/local/bin/mpirun": Program(_TRITON % (b"mpirun", b"mpirun"), 0o755),
+        "opt/tritonserver/bin/tritonserver": Program(_TRITON % (b"main", b"main"), 0o755),
     }
     settings = _settings(version, "/opt/tritonserver")
     settings["Entrypoint"] = ["/opt/nvidia/nvidia_entrypoint.sh"]

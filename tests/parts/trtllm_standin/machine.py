@@ -1,8 +1,10 @@
 """What a stand-in sees of its machine: GPUs, by nvidia-smi alone; and the ways it is told to go wrong.
 
 A fault is `STEP:KIND` or `STEP:KIND:SECONDS`, in the variable TRTLLM_STANDIN_FAULT, in a file FAULT beside
-this package (which a test can change while the environment stays the same), or in a model's config.json under
-`standin_fault`, from where it goes on into the checkpoint. Several are separated by commas. Kinds:
+this package (which a test can change while the environment stays the same), or in a model's config.json
+under `standin_fault`, from where it goes on into the checkpoint. There, @NAME stands for what the file NAME
+says that the stand-in for NVIDIA's hook has brought into the container, and for nothing if there is none.
+Several faults are separated by commas. Kinds:
 
     fail   say some lines and raise
     hang   say so and never end
@@ -24,6 +26,7 @@ from typing import Any, NoReturn
 
 _VARIABLE = "TRTLLM_STANDIN_FAULT"
 _FILE = Path(__file__).parent / "FAULT"
+_BROUGHT = Path("/run/standin")
 FAULT_KEY = "standin_fault"
 _LINES = 40  # of output before a fault, more than anybody wants to see of it
 
@@ -66,7 +69,7 @@ class Faults:
     """The faults of one step."""
 
     def __init__(self, step: str, config: Mapping[str, Any]) -> None:
-        told = [os.environ.get(_VARIABLE, ""), str(config.get(FAULT_KEY, ""))]
+        told = [os.environ.get(_VARIABLE, ""), _told(str(config.get(FAULT_KEY, "")))]
         if _FILE.exists():
             told.append(_FILE.read_text().strip())
         parts = [fault.split(":") for text in told for fault in text.split(",") if fault]
@@ -91,6 +94,13 @@ class Faults:
             os.kill(os.getpid(), signal.SIGKILL)
         for seconds in self._kinds.get("slow", ()):
             time.sleep(float(seconds))
+
+
+def _told(text: str) -> str:
+    if not text.startswith("@"):
+        return text
+    brought = _BROUGHT / text[1:]
+    return brought.read_text().strip() if brought.is_file() else ""
 
 
 def end(refusal: RefusedError) -> NoReturn:

@@ -87,8 +87,8 @@ def _unknown(values: Mapping[str, Any], keys: Mapping[str, Any], path: str) -> l
             continue
         fields = keys[spelled.pop()].get("fields")
         if fields and isinstance(value, dict):
-            tries = [_unknown(value, inner, f"{path}{name}.") for inner in fields.values()]
-            found += min(tries, key=lambda found: len(found))
+            tries: list[list[str]] = [_unknown(value, inner, f"{path}{name}.") for inner in fields.values()]
+            found += min(tries, key=lambda each: len(each))
     return found
 
 

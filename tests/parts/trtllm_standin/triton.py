@@ -1,9 +1,14 @@
-"""Stand-in for /app/scripts/launch_triton_server.py and the server that it starts."""
+"""Stand-ins for tritonserver with TensorRT-LLM, and for the mpirun that starts one for each rank."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from argparse import ArgumentParser
 from pathlib import Path
 
@@ -13,19 +18,53 @@ from .machine import RefusedError
 from .parser import version
 
 ENSEMBLE = ("ensemble", "postprocessing", "preprocessing", "tensorrt_llm", "tensorrt_llm_bls")
-_PORT = 8000
+#: Open MPI's own variables.
+_RANK, _SIZE = "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"
+
+
+def mpirun() -> None:
+    """`mpirun --allow-run-as-root -n 1 WORD… : -n 1 WORD…`: one process for each part; all end with one."""
+    if sys.argv[1:2] != ["--allow-run-as-root"]:
+        sys.exit("mpirun has detected an attempt to run as root.")
+    parts: list[list[str]] = [[]]
+    for word in sys.argv[2:]:
+        if word == ":":
+            parts.append([])
+        else:
+            parts[-1].append(word)
+    if any(part[:2] != ["-n", "1"] for part in parts):
+        sys.exit(f"the stand-in knows -n 1 only: {parts}")
+    ranks = [
+        subprocess.Popen(part[2:], env={**os.environ, _RANK: str(rank), _SIZE: str(len(parts))})
+        for rank, part in enumerate(parts)
+    ]
+    signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(143))
+    try:
+        while all(rank.poll() is None for rank in ranks):
+            time.sleep(0.05)
+    finally:
+        for rank in ranks:
+            rank.kill()
+    sys.exit(max(abs(rank.wait()) for rank in ranks))
 
 
 def main() -> None:
-    """What the installed script calls."""
-    parser = ArgumentParser(prog="launch_triton_server.py")
-    parser.add_argument("--world_size", type=int, default=1)
-    parser.add_argument("--model_repo", required=True)
-    parser.add_argument("--http_port", type=int, default=_PORT)
-    parser.add_argument("--tensorrt_llm_model_name", default="tensorrt_llm")
-    arguments, _more = parser.parse_known_args()
+    """tritonserver, with the options that a launch of TensorRT-LLM's models has."""
+    parser = ArgumentParser(prog="tritonserver", allow_abbrev=False)
+    parser.add_argument("--model-repository", required=True)
+    parser.add_argument("--model-control-mode", choices=("none", "poll", "explicit"), default="none")
+    parser.add_argument("--load-model", action="append", default=[])
+    for port in ("grpc", "http", "metrics"):
+        parser.add_argument(f"--{port}-port", type=int, required=True)
+    parser.add_argument("--disable-auto-complete-config", action="store_true")
+    parser.add_argument("--backend-config", action="append", default=[])
+    arguments = parser.parse_args()
+    rank, world = int(os.environ.get(_RANK, "0")), int(os.environ.get(_SIZE, "1"))
     try:
-        _require_repository(Path(arguments.model_repo), arguments.world_size)
+        _require_repository(Path(arguments.model_repository), world)
+        if rank:
+            while True:  # it loads the engine, and answers nobody
+                time.sleep(60)
         serve.listen("0.0.0.0", arguments.http_port, "ensemble")
     except RefusedError as refusal:
         machine.end(refusal)

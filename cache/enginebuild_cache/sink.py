@@ -14,6 +14,10 @@ from enginebuild_cache.durable import write_all
 #: Bytes between two starts of write-back; measured (benchmarks): the last fsync of 2 GiB is then short.
 SYNC_EVERY = 128 << 20
 
+#: The time, in nanoseconds since the epoch, of a file that we finished: who writes to it later gives it
+#: another. One second, as in Nix's store; 0 is what file systems say that keep no times.
+SEALED = 1_000_000_000
+
 
 class Follower(Protocol):
     """Sees the bytes of a file in the one pass in which they enter the cache, from the first on.
@@ -73,11 +77,12 @@ class Sink:
         return Digest(self._digest.hexdigest())
 
     def finish(self) -> None:
-        """All bytes on the disk, and nobody may change them any more."""
+        """All bytes on the disk, and nobody may change them any more, or it shows (`SEALED`)."""
         self._join()
         if self._failure is not None:  # the kernel tells of lost bytes once only
             raise self._failure
         os.fchmod(self._file.fileno(), 0o444)
+        os.utime(self._file.fileno(), ns=(SEALED, SEALED))
         os.fsync(self._file.fileno())
 
     def close(self) -> None:

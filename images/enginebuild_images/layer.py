@@ -37,6 +37,14 @@ class Source(Protocol):
         ...
 
 
+class Unaltered(Protocol):
+    """What has files and can tell whether they are what they were; `Store` is one."""
+
+    def unaltered(self, file: File) -> Iterator[bytes]:
+        """The file's bytes, held to its digest or known to be as they were when that was taken."""
+        ...
+
+
 _SMALL = CHUNK // 16  # bytes; pieces below this are put together before they are sent
 _MODES = (0o644, 0o755)
 

@@ -25,7 +25,7 @@ from enginebuild_images.download import RegistryBlob
 from enginebuild_images.errors import ImageError
 from enginebuild_images.failure import Failure
 from enginebuild_images.image import Image
-from enginebuild_images.layer import Layer, Source
+from enginebuild_images.layer import Layer, Unaltered
 from enginebuild_images.manifest import (
     INDEX_TYPES,
     LINUX_AMD64,
@@ -218,7 +218,7 @@ class Registry:
         there, found = self._head(tagged)
         return there and (found or self.manifest(tagged)[0]).digest == digest
 
-    def send(self, layer: Layer, source: Source, reference: Reference) -> Descriptor:
+    def send(self, layer: Layer, source: Unaltered, reference: Reference) -> Descriptor:
         """Bring a layer into a repository and learn its digest on the way: its files are read once.
 
         Raises RegistryError, also where the registry does not take a body before its digest.

@@ -30,7 +30,7 @@ class Contents:
         for start in range(0, len(content), self.piece):
             yield content[start : start + self.piece]
 
-    stream = read
+    stream = unaltered = read
 
     def layer(self, files: Mapping[str, bytes], mtime: int = 0) -> Layer:
         """A layer of files, each at its own path in the image."""

@@ -13,7 +13,7 @@ from enginebuild.recipe import Recipe
 from enginebuild.steps.layers import Send
 from enginebuild_images.blob import Descriptor
 from enginebuild_images.errors import RegistryError
-from enginebuild_images.layer import Layer, Source
+from enginebuild_images.layer import Layer, Unaltered
 from enginebuild_images.limits import check_limits
 from enginebuild_images.reference import Reference
 
@@ -84,7 +84,7 @@ class Places:
         if repository is None:
             return None
 
-        def send(layer: Layer, source: Source) -> Descriptor:
+        def send(layer: Layer, source: Unaltered) -> Descriptor:
             refusals = check_limits(repository, [(layer.summary, layer.size)], 0, 0).refusals
             if refusals:
                 raise RegistryError(refusals[0].message, refusals[0].hint)

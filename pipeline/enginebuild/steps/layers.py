@@ -12,11 +12,11 @@ from enginebuild_cache import Digest, File, Json, Record, Store, Tree, canonical
 from enginebuild_images.blob import LAYER, Descriptor
 from enginebuild_images.errors import RegistryError
 from enginebuild_images.follow import LayerFollower
-from enginebuild_images.layer import Layer, Source, digest_of
+from enginebuild_images.layer import Layer, Unaltered, digest_of
 from enginebuild_images.policy import LARGE, LAYERS, group
 
 #: Uploads a layer and gives the descriptor that it turned out to have. Raises RegistryError.
-Send = Callable[[Layer, Source], Descriptor]
+Send = Callable[[Layer, Unaltered], Descriptor]
 
 _STEP = "layer"
 _DESCRIPTOR = "descriptor.json"

@@ -127,3 +127,56 @@ def test_more_than_the_disk_can_hold_is_refused_at_once(store: Store, cache_dir:
         "or name another folder with --cache-dir"
     )
     assert disk.f_bavail > 0
+
+
+def _written(store: Store, content: bytes) -> File:
+    with store.writer() as writer:
+        writer.write(content)
+        digest, size = writer.commit()
+    return File("model.bin", digest, size)
+
+
+def _damage(path: Path, at: int = 0) -> None:
+    path.chmod(0o644)
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(b"#")
+
+
+def test_an_unaltered_file_is_read_without_a_digest(store: Store) -> None:
+    content = os.urandom(2 * CHUNK + 1)
+    file = _written(store, content)
+    assert b"".join(store.unaltered(file)) == content
+    path = store.path(file)
+    before = path.stat().st_mtime_ns
+    _damage(path)
+    os.utime(path, ns=(before, before))  # as if the disk itself had forgotten a byte: nobody wrote to it
+    assert b"".join(store.unaltered(file)) == b"#" + content[1:]
+
+
+def test_an_altered_file_is_digested(store: Store) -> None:
+    file = _written(store, os.urandom(2 * CHUNK + 1))
+    _damage(store.path(file))
+    with pytest.raises(CacheError) as error:
+        list(store.unaltered(file))
+    assert error.value.message == (
+        f"model.bin is damaged in the cache: the bytes of {store.path(file)} are not those of its digest"
+    )
+
+
+def test_a_file_of_an_older_cache_is_digested(store: Store) -> None:
+    content = os.urandom(2 * CHUNK + 1)
+    file = _written(store, content)
+    os.utime(store.path(file))
+    assert b"".join(store.unaltered(file)) == content
+
+
+def test_a_file_that_is_altered_while_it_is_read(store: Store) -> None:
+    file = _written(store, os.urandom(2 * CHUNK + 1))
+    pieces = store.unaltered(file)
+    next(pieces)
+    _damage(store.path(file), at=2 * CHUNK)
+    with pytest.raises(CacheError) as error:
+        list(pieces)
+    assert error.value.message == "model.bin was written to in the cache while it was read"
+    assert error.value.hint == _REPAIR

@@ -87,8 +87,9 @@ def _unknown(values: Mapping[str, Any], keys: Mapping[str, Any], path: str) -> l
             continue
         fields = keys[spelled.pop()].get("fields")
         if fields and isinstance(value, dict):
-            tries: list[list[str]] = [_unknown(value, inner, f"{path}{name}.") for inner in fields.values()]
-            found += min(tries, key=lambda each: len(each))
+            tries = [_unknown(value, inner, f"{path}{name}.") for inner in fields.values()]
+            fewest: list[str] = min(tries, key=len)
+            found += fewest
     return found
 
 

@@ -463,7 +463,7 @@ def test_a_broken_proxy_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     error = unreachable("registry.invalid")
     assert error.message == told(
         "registry.invalid",
-        "a proxy's URL cannot be used: Unknown scheme for proxy URL URL('gopher://127.0.0.1:1')",
+        "a proxy's URL cannot be used: gopher://127.0.0.1:1 is not http://host:port",
     )
     assert error.hint == "correct HTTP_PROXY, HTTPS_PROXY, ALL_PROXY or NO_PROXY"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
@@ -12,18 +13,19 @@ from pathlib import Path
 
 import pytest
 
-from enginebuild_cache import Digest
+from enginebuild_cache import CacheError, Digest, File, Store
 from enginebuild_images.assemble import assemble
 from enginebuild_images.base import scratch
 from enginebuild_images.blob import CONFIG, LAYER, MANIFEST, BytesBlob
 from enginebuild_images.errors import RegistryError
 from enginebuild_images.image import Image
-from enginebuild_images.layer import StreamedBlob
+from enginebuild_images.layer import Entry, Layer, StreamedBlob
 from enginebuild_images.reference import Reference
 from enginebuild_images.registry import PushResult, Registry
 from enginebuild_images.repository import Way
 from enginebuild_images.settings import ImageSettings
 from parts import services
+from parts.connect_proxy import connect_proxy
 from parts.image_files import Contents, noise
 from parts.registry_images import GivenCredentials, SyntheticBlob, client, image_of
 from parts.registry_login import certificate, htpasswd, token_server
@@ -229,6 +231,24 @@ def test_tls_is_noticed_and_its_certificate_checked(tmp_path: Path, monkeypatch:
             assert_there(registry, reference, IMAGE)
 
 
+def test_tls_is_passed_on_by_a_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(own.certificate))
+    with (
+        docker_registry(tmp_path, tls=(own.certificate, own.key)) as host,
+        connect_proxy(host) as proxy,
+    ):
+        monkeypatch.setenv("HTTPS_PROXY", f"http://me:se%3Acret@{proxy.address}")
+        reference = Reference.parse("registry.invalid/team/app:v1")
+        with client() as registry:
+            registry.push(IMAGE, reference)
+            assert_there(registry, reference, IMAGE)
+    assert len(proxy.heads) <= 4  # connections are used again
+    first = proxy.heads[0].splitlines()
+    assert first[0].startswith("CONNECT registry.invalid:443 ")
+    assert f"Proxy-Authorization: Basic {base64.b64encode(b'me:se:cret').decode()}" in first
+
+
 def test_skopeo_inspects_and_copies(
     reader: Registry, named: Reference, skopeo: Path, tmp_path: Path, home: Path
 ) -> None:
@@ -324,3 +344,28 @@ def test_a_layer_is_sent_before_its_digest_is_known(reader: Registry, named: Ref
     assert b"".join(reader.blob(named, descriptor).chunks()) == contents.archive(layer)
     image = assemble(scratch(), [StreamedBlob(descriptor, layer, contents)], ImageSettings())
     assert reader.push(image, named).sent == 1  # the config alone
+
+
+@pytest.mark.parametrize("path", ["model/weights.bin", "model/config.json"])
+def test_a_file_that_was_altered_in_the_cache_never_becomes_a_layer(
+    reader: Registry, named: Reference, cache_dir: Path, path: str
+) -> None:
+    """Its digest is taken while it is sent, so that the registry could not tell."""
+    store = Store.open(cache_dir)
+    files = {}
+    for name, content in {"model/weights.bin": noise(3_000_000), "model/config.json": b"{}"}.items():
+        with store.writer() as writer:
+            writer.write(content)
+            digest, size = writer.commit()
+        files[name] = File(name, digest, size)
+    layer = Layer.of(Entry(name, file) for name, file in files.items())
+    altered = store.path(files[path])
+    altered.chmod(0o644)
+    with altered.open("r+b") as file:
+        file.write(b"#")
+    with pytest.raises(CacheError) as caught:
+        reader.send(layer, store, named)
+    assert caught.value.message == (
+        f"{path} is damaged in the cache: the bytes of {altered} are not those of its digest"
+    )
+    assert reader.tags(named) == []

@@ -57,7 +57,7 @@ def declared() -> set[str]:
         # zstd: the standard library's from Python 3.14 on (compression), before that an extra (backports).
         (
             "images/enginebuild_images",
-            {"enginebuild_images", "enginebuild_cache", "httpx2", "backports", "compression"},
+            {"enginebuild_images", "enginebuild_cache", "backports", "compression"},
         ),
     ],
 )

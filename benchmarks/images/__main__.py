@@ -30,6 +30,7 @@ from benchmarks.images import page  # noqa: E402 - neither the benchmarks nor th
 from benchmarks.images.builders import BUILDERS  # noqa: E402
 from benchmarks.images.circumstances import circumstances  # noqa: E402
 from benchmarks.images.contender import CASES, CHAIN, FLOORS, OURS, Contender, Opened, Round  # noqa: E402
+from benchmarks.images.memory import touch_memory  # noqa: E402
 from benchmarks.images.meter import CommandFailedError, measure  # noqa: E402
 from benchmarks.images.result import Result, Run, limits  # noqa: E402
 from benchmarks.images.services import MissingError, registry  # noqa: E402
@@ -61,6 +62,7 @@ class Benchmark:
             if not wanted:
                 continue
             subject = make(self._folder / kind / "model", self._options.size_mib)
+            touch_memory(self._blobs)
             time.sleep(_GRAIN)
             for number in range(self._options.rounds):
                 shift = number % len(contenders)

@@ -78,11 +78,12 @@ class Arguments:
     """A mapping of names to anything JSON can hold, at any depth; null only with `nulls`."""
 
     name: str = "a mapping of arguments to values"
+    entry: str = "argument"
     nulls: bool = False
 
     def read(self, node: Node, path: Path, problems: list[Problem]) -> Json | Invalid:
         if not isinstance(node, MappingNode):
-            hint = "write argument: value pairs, one per line, or leave the key out"
+            hint = f"write {self.entry}: value pairs, one per line, or leave the key out"
             return wrong_kind(problems, path, self.name, node, hint)
         return self._value(node, path, problems)
 

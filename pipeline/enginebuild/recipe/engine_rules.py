@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 
 from enginebuild.errors import Problem
 from enginebuild.recipe.builder_section import DOCKER_ALONE, LOCAL_ALONE
-from enginebuild.recipe.engine_section import TENSORRT_LLM_ALONE, VLLM_ALONE
 from enginebuild.recipe.format import BASE_EXAMPLE
 from enginebuild.recipe.modes import mode_of
 from enginebuild.recipe.node import MappingNode
 from enginebuild.recipe.references import holds_tensorrt_llm, vllm_version
+from enginebuild.recipe.unknown import TENSORRT_LLM_ALONE, VLLM_ALONE
 from enginebuild_cache import Json
 
 
@@ -79,21 +79,17 @@ def _mode(engine: Mapping[str, Json], image: Mapping[str, Json]) -> Iterator[Pro
 
 
 def _base(engine: Mapping[str, Json], image: Mapping[str, Json]) -> Iterator[Problem]:
+    """For vLLM. What TensorRT-LLM's images hold is in its table of versions, and its check looks there."""
+    if engine.get("type") != "vllm":
+        return
     base, version = text(image.get("base")), text(engine.get("version"))
     found = vllm_version(base)
-    if engine.get("type") == "vllm":
-        if holds_tensorrt_llm(base):
-            yield _other_engine("TensorRT-LLM", engine)
-        elif found and version and found != version:
-            message = f"image.base holds vLLM {found}, and engine.version is {version}"
-            yield Problem(("image", "base"), message, "give both the same version")
-    elif engine.get("type") == "tensorrt_llm" and found:
-        yield _other_engine("vLLM", engine)
-
-
-def _other_engine(holds: str, engine: Mapping[str, Json]) -> Problem:
-    message = f"image.base holds {holds}, and engine.type is {engine.get('type')}"
-    return Problem(("image", "base"), message, f"write for example {base_example(engine)}")
+    if holds_tensorrt_llm(base):
+        message = "image.base holds TensorRT-LLM, and engine.type is vllm"
+        yield Problem(("image", "base"), message, f"write for example {BASE_EXAMPLE}")
+    elif found and version and found != version:
+        message = f"image.base holds vLLM {found}, and engine.version is {version}"
+        yield Problem(("image", "base"), message, "give both the same version")
 
 
 def _builder(builder: Mapping[str, Json], root: MappingNode) -> Iterator[Problem]:

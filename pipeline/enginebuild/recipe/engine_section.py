@@ -8,12 +8,8 @@ from enginebuild.recipe.forms import anchored
 from enginebuild.recipe.kinds import Choice, Text
 from enginebuild.recipe.section import Field, Section
 from enginebuild.recipe.tensorrt_llm_words import MODE_REFUSALS, MODES, SERVERS, TENSORRT_LLM
-from enginebuild.recipe.unknown import answer
+from enginebuild.recipe.unknown import TENSORRT_LLM_ALONE, VLLM_ALONE, answer
 from enginebuild_cache import Json
-
-#: Keys that mean something for one engine alone.
-VLLM_ALONE = ("args",)
-TENSORRT_LLM_ALONE = ("mode", "build", "runtime", "server")
 
 
 def _none_of(keys: tuple[str, ...]) -> dict[str, Json]:
@@ -44,7 +40,7 @@ ENGINE = Section(
         Field(
             "args",
             Arguments(),
-            "vLLM only: its arguments by their long names, with underscores; checked against that version.",
+            "Arguments of vLLM by their long names, with underscores; checked against that version.",
             {"max_model_len": 8192},
             {},
         ),
@@ -57,13 +53,13 @@ ENGINE = Section(
         ),
         Field(
             "build",
-            Arguments("a mapping of options to values"),
+            Arguments("a mapping of options to values", "option"),
             "TensorRT-LLM, mode engine: options of trtllm-build, with underscores; checked as args are.",
             {"max_batch_size": 64, "gemm_plugin": "auto"},
         ),
         Field(
             "runtime",
-            Arguments("a mapping of options to values", nulls=True),
+            Arguments("a mapping of options to values", "option", nulls=True),
             "TensorRT-LLM only: how it serves: in mode pytorch the keys of trtllm-serve's YAML, in mode "
             "engine the options of trtllm-serve, with server triton the keys of Triton's templates.",
             {"max_batch_size": 64},

@@ -19,6 +19,8 @@ _REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/+-]{0,254}\Z")
 _REPOSITORY_ID = re.compile(
     r"[A-Za-z0-9_](?:[\w.-]*[A-Za-z0-9_])?/[A-Za-z0-9_](?:[\w.-]*[A-Za-z0-9_])?\Z", re.ASCII
 )
+#: Its rows have `messages`, and no loading script is needed to read them.
+DATASET_EXAMPLE = "hf://datasets/neuralmagic/LLM_compression_calibration"
 #: `inspect` reads these, so nobody else writes them.
 OWN_LABELS = "enginebuild."
 LABEL_KEY = r"[A-Za-z0-9](?:[A-Za-z0-9._/-]*[A-Za-z0-9])?"
@@ -53,8 +55,9 @@ def name(text: str) -> Complaint | None:
 def engine_version(text: str) -> Complaint | None:
     if _VERSION.match(text):
         return None
-    digits = text.removeprefix("v")
-    hint = f"write {digits}" if _VERSION.match(digits) else 'give all three parts, such as "0.33.0"'
+    plain = re.sub(r"[-._]?(a|b|rc)[-._]?(?=[0-9])", r"\1", text.strip().removeprefix("v"))
+    plain = re.sub(r"[-._]?post[-._]?(?=[0-9])", ".post", plain)
+    hint = f"write {plain}" if _VERSION.match(plain) else 'give all three parts, such as "0.33.0"'
     return Complaint(f"must be a version with three parts, not {quoted(text)}", hint)
 
 
@@ -102,7 +105,7 @@ def dataset(text: str) -> Complaint | None:
     if TOKEN.search(text):
         return Complaint(_HAS_TOKEN.message, "set HF_TOKEN in the environment instead, and revoke this token")
     if text.startswith("file:"):
-        return _folder(text)
+        return _folder(text, "file:./texts")
     message = f"must be hf://datasets/org/name or file:./folder, not {quoted(text)}"
     page = re.match(r"https?://(?:www\.)?(?:huggingface\.co|hf\.co)/datasets/([\w.-]+/[\w.-]+)", text)
     if page:
@@ -114,7 +117,7 @@ def dataset(text: str) -> Complaint | None:
         return Complaint(message, f"for a folder, write file:{bare(text)}")
     if _hub(f"hf://{repository}") is None:
         return Complaint(message, f"write hf://datasets/{bare(repository)}")
-    return Complaint(message, "write for example hf://datasets/abisee/cnn_dailymail")
+    return Complaint(message, f"write for example {DATASET_EXAMPLE}")
 
 
 def _hub_dataset(text: str, repository: str) -> Complaint | None:
@@ -125,7 +128,7 @@ def _hub_dataset(text: str, repository: str) -> Complaint | None:
         return Complaint(f"has no revision after '@': {quoted(text)}", complaint.hint)
     hint = complaint.hint
     if "/" not in repository.strip("/"):
-        hint = "both parts are needed, such as hf://datasets/abisee/cnn_dailymail"
+        hint = f"both parts are needed, such as {DATASET_EXAMPLE}"
     return Complaint(f"must name a data set as hf://datasets/org/name, not {quoted(text)}", hint)
 
 
@@ -165,7 +168,7 @@ def timing_cache(text: str) -> Complaint | None:
     return Complaint(f"must name a file after file:, not {quoted(text)}", example)
 
 
-def _folder(text: str) -> Complaint | None:
+def _folder(text: str, example: str = "file:./my-model") -> Complaint | None:
     folder = text.removeprefix("file:")
     if folder.startswith("//") and not folder.startswith("///"):
         better = folder.lstrip("/")
@@ -175,7 +178,7 @@ def _folder(text: str) -> Complaint | None:
         return HOME
     if not folder.strip() or "\0" in folder:
         return Complaint(
-            f"must name a folder after file:, not {quoted(text)}", "write for example file:./my-model"
+            f"must name a folder after file:, not {quoted(text)}", f"write for example {example}"
         )
     return None
 

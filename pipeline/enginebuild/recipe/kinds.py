@@ -145,26 +145,31 @@ def closest(text: str, names: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Count:
-    """A whole number of at least `minimum`."""
+    """A whole number of at least `minimum`, and a multiple."""
 
     minimum: int = 1
+    multiple: int = 1
 
     @property
     def name(self) -> str:
+        if self.multiple > 1:
+            return f"a multiple of {self.multiple}"
         return f"a whole number of at least {self.minimum}"
 
     def read(self, node: Node, path: Path, problems: list[Problem]) -> Json | Invalid:
         if not isinstance(node, ScalarNode):
             return wrong_kind(problems, path, self.name, node)
         value = node.value
-        if isinstance(value, int) and not isinstance(value, bool) and value >= self.minimum:
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if whole and isinstance(value, int) and value >= self.minimum and value % self.multiple == 0:
             return value
         digits = isinstance(value, str) and value.isascii() and value.isdigit()
         hint = f"write it without quotes: {bare(node.text)}" if digits else ""
         return wrong_kind(problems, path, self.name, node, hint)
 
     def schema(self) -> Schema:
-        return {"type": "integer", "minimum": self.minimum}
+        schema: Schema = {"type": "integer", "minimum": self.minimum}
+        return {**schema, "multipleOf": self.multiple} if self.multiple > 1 else schema
 
 
 @dataclass(frozen=True)

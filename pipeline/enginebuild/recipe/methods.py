@@ -19,15 +19,20 @@ Target = Literal["vllm", "engine", "pytorch"]
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """`groups`: weights share scales in groups of a size that can be chosen. `calibrated`: needs data.
+    """`groups`: weights share scales in groups of a size that can be chosen. `calibrated`: needs texts.
 
-    `why_not` continues "needs no calibration data: " for the others.
+    `why_not` says why the others need none. `found`: the targets for which nothing is quantized, for they
+    take a model that already is.
     """
 
     name: str
     groups: bool = False
     calibrated: bool = False
     why_not: str = ""
+    found: tuple[Target, ...] = ()
+
+    def needs_texts(self, served: Target | None) -> bool:
+        return self.calibrated and served not in self.found
 
 
 _WHILE_SERVING = "activations are scaled while serving"
@@ -43,7 +48,14 @@ METHODS: Mapping[str, Method] = {
         Method("w8a16", why_not=_WEIGHTS_ALONE),
         Method("w4a16", groups=True, why_not=_WEIGHTS_ALONE),
         Method("w4a16_awq", groups=True, calibrated=True),
-        Method("w4a16_gptq", groups=True, calibrated=True),
+        Method(
+            "w4a16_gptq",
+            groups=True,
+            calibrated=True,
+            # convert_checkpoint.py takes GPTQ's checkpoints, and quantize.py makes none.
+            found=("engine",),
+            why_not="for mode engine the model is one that GPTQ has quantized already",
+        ),
         Method("w4a8_awq", groups=True, calibrated=True),
         Method("nvfp4", calibrated=True),
         Method("mxfp4", why_not=_WHILE_SERVING),
@@ -105,6 +117,7 @@ SUPPORTED: Mapping[Target, Mapping[str, Made]] = {
                 "w8a16",
                 "w4a16",
                 "w4a16_awq",
+                "w4a16_gptq",
                 "w4a8_awq",
                 "nvfp4",
             ),

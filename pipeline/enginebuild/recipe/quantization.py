@@ -18,8 +18,8 @@ class QuantizationKind(ShortOrSection):
 
     def schema(self) -> Schema:
         """As one text, only what needs nothing more."""
-        alone: list[Json] = ["none", *(each.name for each in METHODS.values() if not each.calibrated)]
-        return {"anyOf": [{"enum": alone}, self.section.schema()]}
+        alone = [each.name for each in METHODS.values() if not each.calibrated or each.found]
+        return {"anyOf": [{"enum": ["none", *alone]}, self.section.schema()]}
 
     def read(self, node: Node, path: Path, problems: list[Problem]) -> Json | Invalid:
         value = super().read(node, path, problems)

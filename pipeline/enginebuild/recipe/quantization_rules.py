@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from enginebuild.errors import Problem
 from enginebuild.recipe.engine_rules import section, text, written
+from enginebuild.recipe.forms import DATASET_EXAMPLE
 from enginebuild.recipe.kinds import Path, any_of
 from enginebuild.recipe.methods import METHODS, READERS, SUPPORTED, Method, Target, default_tool, target
 from enginebuild.recipe.modes import mode_of
 from enginebuild.recipe.node import MappingNode
-from enginebuild.recipe.quantization_section import DATASET_EXAMPLE
 from enginebuild_cache import Json
 
 _CALIBRATION = f"calibration: {{dataset: {DATASET_EXAMPLE}}}"
@@ -56,9 +56,8 @@ def _target(engine: Mapping[str, Json]) -> Target | None:
 
 def _keys(wanted: _Wanted) -> Iterator[Problem]:
     if wanted.values.get("group_size") is not None and not wanted.method.groups:
-        message = (
-            f"quantization.group_size means nothing for {wanted.method.name}, which has no groups to choose"
-        )
+        name = wanted.method.name
+        message = f"quantization.group_size means nothing for {name}, which has no groups to choose"
         yield Problem(("quantization", "group_size"), message, "delete it", on_key=True)
 
 
@@ -66,18 +65,16 @@ def _calibration(wanted: _Wanted, served: Target | None) -> Iterator[Problem]:
     if "calibration" not in wanted.values or "kv_cache_dtype" not in wanted.values:
         return
     method, cache, given = wanted.method, wanted.values["kv_cache_dtype"], wanted.values["calibration"]
-    if given is None and (method.calibrated or cache is not None):
-        what = f"method {method.name}" if method.calibrated else f"kv_cache_dtype {cache}"
-        message = f"quantization {what} needs texts to calibrate with"
-        hint = (
-            f"write quantization: {{method: {method.name}, {_CALIBRATION}}}"
-            if wanted.short
-            else f"add {_CALIBRATION}"
-        )
+    needed = method.needs_texts(served)
+    if given is None and (needed or cache is not None):
+        key, what = ("method", method.name) if needed else ("kv_cache_dtype", text(cache))
+        hint = f"add {_CALIBRATION}"
+        if wanted.short:
+            hint = f"write quantization: {{method: {method.name}, {_CALIBRATION}}}"
         if method.name == "fp8" and served == "vllm":
-            hint += ", or write fp8_per_channel_per_token, which needs none"
-        yield Problem(wanted.path("method" if method.calibrated else "kv_cache_dtype"), message, hint)
-    elif given is not None and not method.calibrated and cache is None:
+            hint += ", or fp8_per_channel_per_token, which needs none"
+        yield Problem(wanted.path(key), f"quantization {key} {what} needs texts to calibrate with", hint)
+    elif given is not None and not needed and cache is None:
         message = f"quantization.calibration means nothing for {method.name}: {method.why_not}"
         yield Problem(("quantization", "calibration"), message, "delete it", on_key=True)
 
@@ -93,12 +90,14 @@ def _tool(wanted: _Wanted, tool: str, served: Target) -> Iterator[Problem]:
     made = tools[tool]
     name, cache = wanted.method.name, wanted.values.get("kv_cache_dtype")
     if name not in made.methods:
-        message = f"{reader} does not serve {name} as {tool} makes it"
+        message = f"{reader} does not take {name} as {tool} makes it"
         others = [each for each in tools if name in tools[each].methods]
-        hint = f"write tool: {any_of(others)}" if others else f"{tool} makes {', '.join(made.methods)} for it"
+        hint = (
+            f"write tool: {any_of(others)}" if others else f"with {tool} it takes {', '.join(made.methods)}"
+        )
         yield Problem(wanted.path("method"), message, hint)
     if cache is not None and cache not in made.kv_cache_dtypes:
-        message = f"{reader} does not serve a KV cache in {cache} as {tool} makes it"
+        message = f"{reader} does not take a KV cache in {cache} as {tool} makes it"
         hint = f"write {any_of(made.kv_cache_dtypes)}, or leave it out"
         yield Problem(("quantization", "kv_cache_dtype"), message, hint)
     if tool == "quantize.py" and wanted.values.get("exclude_modules") is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enginebuild.recipe import forms
 from enginebuild.recipe.containers import ListOf
+from enginebuild.recipe.forms import DATASET_EXAMPLE
 from enginebuild.recipe.kinds import Choice, Count, Text
 from enginebuild.recipe.methods import GROUP_SIZE, METHODS, TOOLS
 from enginebuild.recipe.quantization_words import (
@@ -17,8 +18,6 @@ from enginebuild.recipe.quantization_words import (
 from enginebuild.recipe.section import Field, Section
 from enginebuild.recipe.unknown import answer
 from enginebuild_cache import Json
-
-DATASET_EXAMPLE = "hf://datasets/abisee/cnn_dailymail"
 
 CALIBRATION = Section(
     (
@@ -53,7 +52,8 @@ def _without(*keys: str) -> dict[str, Json]:
 
 
 _NO_DATA = [method.name for method in METHODS.values() if not method.calibrated]
-_WITH_DATA = [method.name for method in METHODS.values() if method.calibrated]
+#: Without those that one engine wants data for and another does not.
+_WITH_DATA = [method.name for method in METHODS.values() if method.calibrated and not method.found]
 _NO_GROUPS = [method.name for method in METHODS.values() if not method.groups]
 
 QUANTIZATION = Section(
@@ -80,7 +80,7 @@ QUANTIZATION = Section(
         ),
         Field(
             "group_size",
-            Count(),
+            Count(16, 16),
             f"Weights that share a scale, for methods that begin with w4; {GROUP_SIZE} by default.",
             64,
         ),

@@ -58,18 +58,26 @@ def _recipe(
     if not isinstance(values, dict):
         raise TypeError("a mapping node reads as a mapping")
     problems.extend(check_rules(values, root))
-    problems.extend(_engine_problems(values, check_engine))
+    problems.extend(_engine_problems(values, check_engine, problems))
     findings.extend(locate(root, problem) for problem in problems)
     if findings:
         raise refuse(findings)
     return from_values(values, path, root)
 
 
-def _engine_problems(values: Mapping[str, Json], check_engine: EngineCheck) -> Sequence[Problem]:
-    """An engine is asked where it and its version are known."""
+def _engine_problems(
+    values: Mapping[str, Json], check_engine: EngineCheck, known: Sequence[Problem]
+) -> Sequence[Problem]:
+    """An engine is asked where it and its version are known. A place with a mistake is not given a second."""
     engine = values.get("engine")
-    known = isinstance(engine, dict) and "type" in engine and "version" in engine
-    return check_engine(values) if known else ()
+    if not isinstance(engine, dict) or "type" not in engine or "version" not in engine:
+        return ()
+    wrong = {problem.path for problem in known}
+    return [
+        problem
+        for problem in check_engine(values)
+        if not any(problem.path[:length] in wrong for length in range(1, len(problem.path) + 1))
+    ]
 
 
 def _root(source: Source, findings: list[Finding]) -> MappingNode:

@@ -68,8 +68,9 @@ PLACES: Mapping[str, str] = {
     "compression": "image.compression",
 }
 
-#: Keys that mean something for one engine alone.
-_TENSORRT_LLM_ALONE = frozenset(["mode", "build", "runtime", "server"])
+#: Keys of `engine` that mean something for one engine alone.
+VLLM_ALONE = ("args",)
+TENSORRT_LLM_ALONE = ("mode", "build", "runtime", "server")
 
 #: Sections that may be written as one text, and the key that this text is.
 SHORT: Mapping[str, str] = {"model": "source", "quantization": "method"}
@@ -78,12 +79,13 @@ SHORT: Mapping[str, str] = {"model": "source", "quantization": "method"}
 @dataclass(frozen=True)
 class Vocabulary:
     """The words of one engine's users. `keys`: another tool's word → our path. `options`: the engine's own
-    options → our path; `option` is what its users call one.
+    options → our path; `option` is what its users call one. `notes`: words with an answer of their own.
     """
 
     keys: Mapping[str, str]
     options: Mapping[str, str]
     option: str
+    notes: Mapping[str, str]
     places: Mapping[str, str]
 
     def answer(self, names: Sequence[str], path: Path, key: str) -> Answer:
@@ -106,8 +108,8 @@ class Vocabulary:
             return f"write {spelled}", dotted((*path, spelled))
         if ours := self._ours(path, spelled):
             return _place(ours, path), ours
-        if spelled in SET_BY_US:
-            return SET_BY_US[spelled], ""
+        if spelled in self.notes:
+            return self.notes[spelled], ""
         if spelled in self.options:
             return f"{self.option}: write it as {self.options[spelled]}", ""
         if ours := _elsewhere(self.places.get(spelled), path):
@@ -153,7 +155,8 @@ VLLM = Vocabulary(
     keys={**KEYS, **VLLM_KEYS},
     options={name: f"engine.args.{name}" for name in sorted(ENGINE_ARGUMENTS)},
     option="an argument of the engine",
-    places={name: path for name, path in PLACES.items() if name not in _TENSORRT_LLM_ALONE},
+    notes={key: f"for TensorRT-LLM alone: engine.{key}" for key in TENSORRT_LLM_ALONE},
+    places={name: path for name, path in PLACES.items() if name not in TENSORRT_LLM_ALONE},
 )
 
 
@@ -170,6 +173,7 @@ def tensorrt_llm(mode: str) -> Vocabulary:
         },
         options={**runtime, **build} if mode == "engine" else {**build, **runtime},
         option="an option of TensorRT-LLM",
+        notes=SET_BY_US,
         places=PLACES,
     )
 

@@ -137,6 +137,8 @@ VLLM_KEYS: Mapping[str, str] = {
     "engine_args": "engine.args",
     "extra_args": "engine.args",
     "vllm_args": "engine.args",
+    # SkyPilot, KServe
+    "runtime": "engine.type",
     "arguments": "engine.args",
     "max_seq_len": "engine.args.max_model_len",
     "max_length": "engine.args.max_model_len",

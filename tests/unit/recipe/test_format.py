@@ -6,16 +6,38 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import enginebuild
+from enginebuild.engines.tensorrt_llm.quantize import QFORMATS
+from enginebuild.engines.tensorrt_llm.table import keys, options
+from enginebuild.quantizers.forms import FORMS
 from enginebuild.recipe import catalogue, parse
 from enginebuild.recipe.format import RECIPE
 from enginebuild.recipe.gpu import candidates
+from enginebuild.recipe.methods import METHODS, SUPPORTED, TOOLS, default_tool
+from enginebuild.recipe.quantization_words import (
+    KV_CACHE_DTYPES,
+    KV_CACHE_REFUSALS,
+    QUANTIZATION_REFUSALS,
+    QUANTIZATION_TOOLS,
+    QUANTIZATIONS,
+    TOOL_REFUSALS,
+)
 from enginebuild.recipe.section import Field, Section, ShortOrSection
-from enginebuild.recipe.unknown import PLACES
-from enginebuild.recipe.words import DTYPES, ENGINE_ARGUMENTS, KEYS, LATER, PLATFORMS
+from enginebuild.recipe.tensorrt_llm_words import (
+    MODE_REFUSALS,
+    MODES,
+    SERVERS,
+    TENSORRT_LLM_BUILD,
+    TENSORRT_LLM_KEYS,
+    TENSORRT_LLM_RUNTIME,
+    TENSORRT_LLM_SIZES,
+)
+from enginebuild.recipe.unknown import PLACES, VLLM, tensorrt_llm
+from enginebuild.recipe.words import DTYPES, ENGINE_ARGUMENTS, LATER, PLATFORMS, SET_BY_US
 
 PACKAGE = Path(enginebuild.__file__).parent
 
@@ -31,26 +53,79 @@ def fields(section: Section = RECIPE, prefix: str = "") -> Iterator[tuple[str, F
 PATHS = dict(fields())
 
 
+#: Names that mean too many other things in a wrong place.
+AMBIGUOUS = ("name", "environment", "gpus")
+
+
 def test_places_hold_every_key_whose_name_is_used_once() -> None:
     last = {path: path.rsplit(".", 1)[-1] for path in PATHS}
     once = {name: path for path, name in last.items() if list(last.values()).count(name) == 1}
-    # A `name` in a wrong place may be the name of anything.
-    assert once == {**PLACES, "name": "name"}
+    # The builder's image is seldom what is meant.
+    assert {**once, "image": "image"} == {**PLACES, **{name: once[name] for name in AMBIGUOUS}}
 
 
-@pytest.mark.parametrize(("word", "ours"), KEYS.items())
+VOCABULARIES = [VLLM, tensorrt_llm("engine"), tensorrt_llm("pytorch")]
+
+
+@pytest.mark.parametrize(
+    ("word", "ours"), sorted({pair for vocabulary in VOCABULARIES for pair in vocabulary.keys.items()})
+)
 def test_a_peers_word_is_answered_with_a_path_that_exists(word: str, ours: str) -> None:
-    argument = ours.removeprefix("engine.args.")
-    assert ours in PATHS or argument in ENGINE_ARGUMENTS
+    section, _, option = ours.rpartition(".")
+    assert ours in PATHS or option in OPTIONS[section]
     assert word not in RECIPE.names()
     assert word == word.lower().replace("-", "_")
 
 
+YAML_KEYS = keys("1.3.0rc3")
+OPTIONS = {
+    "engine.args": ENGINE_ARGUMENTS,
+    "engine.build": set(options("1.3.0rc3", "build")),
+    "engine.runtime": {*options("1.3.0rc3", "serve"), *YAML_KEYS},
+    "engine.runtime.kv_cache_config": {
+        name for section in YAML_KEYS["kv_cache_config"].sections.values() for name in section
+    },
+}
+
+
 def test_words_of_other_tools_are_not_ours() -> None:
-    assert not set(KEYS) & set(ENGINE_ARGUMENTS)
+    assert not set(VLLM.keys) & set(VLLM.options)
     assert not set(LATER) & {path.rsplit(".", 1)[-1] for path in PATHS}
     assert set(DTYPES.values()) <= {"float16", "bfloat16", "float32"}
     assert set(PLATFORMS.values()) == {"linux/amd64", "linux/arm64"}
+    assert set(QUANTIZATIONS.values()) <= {"none", *METHODS}
+    assert not set(QUANTIZATIONS) & {"none", *METHODS, *QUANTIZATION_REFUSALS}
+    assert set(QUANTIZATION_TOOLS.values()) == set(TOOLS)
+    assert not set(TOOL_REFUSALS) & {*TOOLS, *QUANTIZATION_TOOLS}
+    assert set(KV_CACHE_DTYPES.values()) <= {"fp8", "int8", "nvfp4"}
+    assert not set(KV_CACHE_REFUSALS) & {"fp8", "int8", "nvfp4", *KV_CACHE_DTYPES}
+    assert set(MODES.values()) == {"engine", "pytorch"}
+    assert not set(MODE_REFUSALS) & {"engine", "pytorch", *MODES}
+    assert set(SERVERS.values()) == {"trtllm-serve", "triton"}
+
+
+@pytest.mark.parametrize("mode", ["engine", "pytorch"])
+def test_words_of_tensorrt_llms_users_have_one_answer(mode: str) -> None:
+    vocabulary = tensorrt_llm(mode)
+    assert not set(TENSORRT_LLM_SIZES) & set(TENSORRT_LLM_KEYS[mode])
+    assert not set(vocabulary.keys) & (set(vocabulary.options) | set(SET_BY_US))
+    assert not set(SET_BY_US) & set(vocabulary.options)
+
+
+def test_options_of_tensorrt_llm_are_those_of_its_parsers() -> None:
+    assert sorted(TENSORRT_LLM_BUILD - OPTIONS["engine.build"]) == []
+    assert sorted(TENSORRT_LLM_RUNTIME["engine"] - set(options("1.3.0rc3", "serve"))) == []
+    assert sorted(TENSORRT_LLM_RUNTIME["pytorch"] - set(YAML_KEYS)) == []
+
+
+def test_every_tool_makes_what_the_table_of_methods_says() -> None:
+    made = {"quantize.py": {*QFORMATS, "w4a16_gptq"}, **{name: set(forms) for name, forms in FORMS.items()}}
+    assert set(TOOLS) == set(made)
+    for served, tools in SUPPORTED.items():
+        assert default_tool(served) in tools
+        for tool, supported in tools.items():
+            assert sorted(set(supported.methods) - made[tool]) == []
+            assert set(supported.methods) <= set(METHODS)
 
 
 def test_engine_arguments_are_those_of_vllm() -> None:
@@ -58,17 +133,29 @@ def test_engine_arguments_are_those_of_vllm() -> None:
     assert sorted(ENGINE_ARGUMENTS - set(table["arguments"])) == []
 
 
+def _recipe_around(path: str) -> dict[str, Any]:
+    """A recipe in which the example of this field makes sense."""
+    document: dict[str, Any] = {field.name: field.example for field in RECIPE.fields if field.required}
+    section, _, name = path.rpartition(".")
+    if section == "model":
+        document["model"] = {"source": "hf://org/tiny"}
+    elif section == "engine" and name in ("mode", "build", "runtime", "server"):
+        document |= {"engine": {"type": "tensorrt_llm", "version": "1.2.1"}, "image": {"base": "scratch"}}
+    elif section.startswith("quantization"):
+        method = "fp8" if name == "tool" else "w4a16_awq"
+        document["quantization"] = {"method": method, "calibration": {"dataset": "file:./texts"}}
+    elif name == "environment":
+        document["builder"] = {"runner": "local"}
+    return document
+
+
 @pytest.mark.parametrize("path", PATHS)
 def test_the_example_of_a_field_is_accepted(path: str) -> None:
-    document: dict[str, object] = {field.name: field.example for field in RECIPE.fields if field.required}
+    document = section = _recipe_around(path)
     *above, name = path.split(".")
-    section = document
     for key in above:
-        value = section.get(key)
-        section[key] = dict(value) if isinstance(value, dict) else {}
-        section = section[key]  # type: ignore[assignment]
-    if above == ["model"]:
-        section["source"] = "hf://org/tiny"
+        section[key] = dict(section[key]) if isinstance(section.get(key), dict) else {}
+        section = section[key]
     section[name] = PATHS[path].example
     parse(json.dumps(document).encode(), "r.yaml")
 

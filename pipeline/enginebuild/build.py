@@ -1,21 +1,26 @@
-"""Run a plan: for each step in order a record is looked up, or made under a lock that others wait at."""
+"""Run steps on demand: a record is looked up, or made under a lock that others wait at."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
 
 from enginebuild import __version__
 from enginebuild.events import Report, Status, StepFinished, StepStarted, Waiting
-from enginebuild.step import Step
+from enginebuild.step import Result, Step, beside_document
 from enginebuild_cache import Digest, Json, Record, Store, Tree
 
 
 class Elsewhere(Protocol):
     """Records of other machines. What is wrong there is a miss and a warning; only CacheError is raised."""
+
+    def find(self, step: Step, key: Digest, report: Report) -> Record | None:
+        """The record of a step without its files; None if there is none that is of use."""
+        ...
 
     def pull(self, step: Step, key: Digest, store: Store, report: Report) -> Record | None:
         """The record of a step, with its files in the store; None if there is none that is of use."""
@@ -28,6 +33,9 @@ class Elsewhere(Protocol):
 
 class Nowhere:
     """No other machine."""
+
+    def find(self, step: Step, key: Digest, report: Report) -> Record | None:
+        return None
 
     def pull(self, step: Step, key: Digest, store: Store, report: Report) -> Record | None:
         return None
@@ -58,60 +66,116 @@ class Outcome:
 def build(
     steps: Sequence[Step], subject: str, store: Store, report: Report, elsewhere: Elsewhere | None = None
 ) -> dict[str, Outcome]:
-    """Make or find the output of each step. `subject` (the recipe's name) only goes into provenance.
+    """Make or find the last step's output, and that of its inputs; of the others what these need.
 
-    Raises the action's own EngineBuildError; what was finished before stays recorded.
+    A model is not fetched for an engine that is here. `subject` (the recipe's name) only goes into
+    provenance. Raises the action's own EngineBuildError; what was finished before stays recorded.
     """
-    outcomes: dict[str, Outcome] = {}
     for step in steps:
         if step.unresolved:
             raise ValueError(f"step {step.name} is unresolved: {step.unresolved}")
-        inputs = {name: outcomes[name].tree for name in step.inputs}
-        outcomes[step.name] = _run_step(step, inputs, subject, store, report, elsewhere or Nowhere())
-    return outcomes
+    building = _Building({step.name: step for step in steps}, subject, store, report, elsewhere or Nowhere())
+    last = steps[-1]
+    for name in (*last.inputs, last.name):
+        building.outcome(name)
+    return {step.name: building.done.get(step.name) or building.unneeded(step) for step in steps}
 
 
-def _run_step(
-    step: Step,
-    inputs: Mapping[str, Tree],
-    subject: str,
-    store: Store,
-    report: Report,
-    elsewhere: Elsewhere,
-) -> Outcome:
-    start = time.monotonic()
-    key = step.key(inputs)
-    report(StepStarted(step.name, key))
-    status: Status = "hit"
-    record = store.record(key)
-    if record is None:
-        with store.lock(key.hex, lambda holder: report(Waiting(f"step {step.name}", holder))):
-            # Whoever held the lock may have made it meanwhile.
-            record = store.record(key) or elsewhere.pull(step, key, store, report)
-            if record is None:
-                status = "built"
-                record = _make(step, key, inputs, subject, store, report)
-    elsewhere.push(record, store, report)
-    seconds = time.monotonic() - start
-    report(StepFinished(step.name, key, status, seconds))
-    return Outcome(step.name, key, status, seconds, record.tree)
+@dataclass(frozen=True)
+class _Building:
+    """Steps by name, and what has become of those that somebody asked for."""
+
+    steps: Mapping[str, Step]
+    subject: str
+    store: Store
+    report: Report
+    elsewhere: Elsewhere
+    done: dict[str, Outcome] = field(default_factory=dict)
+    trees: dict[str, Tree] = field(default_factory=dict)
+
+    def outcome(self, name: str) -> Outcome:
+        """Afterwards the step's files are in the store."""
+        if name not in self.done:
+            self.done[name] = self._found(self.steps[name])
+        return self.done[name]
+
+    def tree(self, name: str) -> Tree:
+        """What a step makes, with or without its files here; it is made only if nothing else tells."""
+        if name not in self.trees:
+            step = self.steps[name]
+            record = self._known(step)
+            if record is not None:
+                self.trees[name] = record.tree
+            else:
+                self.trees[name] = step.output if step.output is not None else self.outcome(name).tree
+        return self.trees[name]
+
+    def unneeded(self, step: Step) -> Outcome:
+        key = step.key(self._inputs(step))
+        self.report(StepFinished(step.name, key, "unneeded", 0.0))
+        return Outcome(step.name, key, "unneeded", 0.0, self.tree(step.name))
+
+    def _known(self, step: Step) -> Record | None:
+        key = step.key(self._inputs(step))
+        return self.store.record(key) or (
+            self.elsewhere.find(step, key, self.report) if step.output is None else None
+        )
+
+    def _inputs(self, step: Step) -> dict[str, Tree]:
+        return {name: self.tree(name) for name in step.inputs}
+
+    def _found(self, step: Step) -> Outcome:
+        start = time.monotonic()
+        inputs = self._inputs(step)
+        key = step.key(inputs)
+        status: Status = "hit"
+        self.report(StepStarted(step.name, key))
+        record = self.store.record(key)
+        if record is None:
+            with self._lock(step, key):
+                # Whoever held the lock may have made it meanwhile.
+                record = self.store.record(key) or self.elsewhere.pull(step, key, self.store, self.report)
+        if record is None:
+            for name in step.inputs:
+                self.outcome(name)
+            with self._lock(step, key):
+                record = self.store.record(key)
+                if record is None:
+                    status = "built"
+                    record = _make(step, key, inputs, self.subject, self.store, self.report)
+        self.elsewhere.push(record, self.store, self.report)
+        seconds = time.monotonic() - start
+        self.report(StepFinished(step.name, key, status, seconds))
+        self.trees[step.name] = record.tree
+        return Outcome(step.name, key, status, seconds, record.tree)
+
+    def _lock(self, step: Step, key: Digest) -> AbstractContextManager[None]:
+        return self.store.lock(key.hex, lambda holder: self.report(Waiting(f"step {step.name}", holder)))
 
 
 def _make(
     step: Step, key: Digest, inputs: Mapping[str, Tree], subject: str, store: Store, report: Report
 ) -> Record:
     start = time.monotonic()
-    tree = step.action(inputs, store, report)
-    record = Record(
-        key=key,
-        step=step.name,
-        fields=step.key_document(inputs),
-        tree=tree,
-        provenance={
-            "subject": subject,
-            "tool": f"enginebuild {__version__}",
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            "seconds": round(time.monotonic() - start, 3),
-        },
+    made = step.action(inputs, store, report)
+    result = Result(made) if isinstance(made, Tree) else made
+    provenance: dict[str, Json] = {
+        "subject": subject,
+        "tool": f"enginebuild {__version__}",
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(time.monotonic() - start, 3),
+    }
+    record = store.put_record(
+        Record(
+            key=key,
+            step=step.name,
+            fields=step.key_document(inputs),
+            tree=result.tree,
+            provenance={**provenance, **result.provenance},
+        )
     )
-    return store.put_record(record)
+    # After the step's own: a log whose step has no record would be taken for that of a later run.
+    for name, tree in result.beside.items():
+        document = beside_document(name, key)
+        store.put_record(Record(Digest.of_json(document), name, document, tree, provenance))
+    return record

@@ -8,7 +8,8 @@ from typing import Literal
 
 from enginebuild_cache import Digest
 
-Status = Literal["hit", "built"]
+#: `unneeded`: nobody asked for what the step makes, because what was made of it is here.
+Status = Literal["hit", "built", "unneeded"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ class PlannedStep:
 
 def plan(
     steps: Sequence[Step],
-    record_of: Callable[[Digest], Record | None],
+    record_of: Callable[[Step, Digest], Record | None],
     last_record_of: Callable[[str], Record | None],
 ) -> tuple[PlannedStep, ...]:
     """Look every step up in the order given, which must name inputs before their users."""
@@ -74,7 +74,7 @@ def _needed(planned: Mapping[str, PlannedStep]) -> set[str]:
 def _plan_step(
     step: Step,
     earlier: Mapping[str, PlannedStep],
-    record_of: Callable[[Digest], Record | None],
+    record_of: Callable[[Step, Digest], Record | None],
     last_record_of: Callable[[str], Record | None],
 ) -> PlannedStep:
     if step.unresolved:
@@ -86,7 +86,7 @@ def _plan_step(
             return PlannedStep(step, "unresolved", reason=f"its key needs the output of {name}")
         inputs[name] = tree
     key = step.key(inputs)
-    if (record := record_of(key)) is not None:
+    if (record := record_of(step, key)) is not None:
         return PlannedStep(step, "hit", key, record.tree)
     last = last_record_of(step.name)
     changed = None if last is None else changes(last.fields, step.key_document(inputs))

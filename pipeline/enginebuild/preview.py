@@ -62,7 +62,11 @@ def preview(
         resolution = resolve(recipe, previous, store, bases, report)
         require_model(repository, recipe, resolution.model, report)
         steps = steps_of(recipe, resolution, bases, jobs=1)
-        planned = plan(steps.steps, store.record, lambda step: store.last_record(step, recipe.name))
+        planned = plan(
+            steps.steps,
+            lambda _step, key: store.record(key),
+            lambda step: store.last_record(step, recipe.name),
+        )
         image = _image(planned, resolution, store, bases)
         places = []
         if steps.key is not None and not isinstance(resolution.model, Unresolved):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from enginebuild.events import Note, Report
-from enginebuild.remote.cache import RemoteCache
+from enginebuild.remote.cache import Found, RemoteCache
 from enginebuild.remote.place import NotAllowedError, OutOfReachError, Place
 from enginebuild.step import Step
 from enginebuild_cache import Digest, Record, Store, WrongDigest
@@ -29,29 +31,46 @@ class Shared:
         """Where it is looked and sent to, the latter last."""
         return tuple(cache.place for cache in (self.source, self.target) if cache is not None)
 
+    def find(self, step: Step, key: Digest, report: Report) -> Record | None:
+        """The record of a key without its files, or None."""
+        with self._at_source(step, key, report) as source:
+            found = None if source is None else self._lookup(source, step, key)
+            return None if found is None else found.record
+        return None
+
     def pull(self, step: Step, key: Digest, store: Store, report: Report) -> Record | None:
         """The record of a key with its files in the store, or None. Raises CacheError."""
-        source = self.source
-        if source is None or source.place.name in self._gone:
-            return None
-        try:
-            found = source.lookup(step.name, key)
-            if found is None:
+        with self._at_source(step, key, report) as source:
+            found = None if source is None else self._lookup(source, step, key)
+            if source is None or found is None:
                 return None
-            if step.output is not None and found.record.tree != step.output:
-                raise ImageError("its files are not those that the lock and the recipe demand")
             record = source.pull(found, store, report)
+            self._there.add((source.place.name, key))
+            report(Note(f"{step.name}: {human(record.tree.size)} taken from {source.place.name}"))
+            return record
+        return None
+
+    @contextmanager
+    def _at_source(self, step: Step, key: Digest, report: Report) -> Iterator[RemoteCache | None]:
+        """The source, if it can be asked; what goes wrong with it ends the block and is said."""
+        source = self.source
+        if source is None or source.place.name in self._gone or key in self._useless:
+            yield None
+            return
+        try:
+            yield source
         except OutOfReachError as error:
             self._give_up(source, error, report)
-            return None
         except (ImageError, WrongDigest) as error:
             self._useless.add(key)
             what = f"{source.place.name}: the record of {step.name} (sha256:{key.short}) is of no use"
             report(Note(f"{what}: {error.message}; the step runs here", "warning"))
-            return None
-        self._there.add((source.place.name, key))
-        report(Note(f"{step.name}: {human(record.tree.size)} taken from {source.place.name}"))
-        return record
+
+    def _lookup(self, source: RemoteCache, step: Step, key: Digest) -> Found | None:
+        found = source.lookup(step.name, key)
+        if found is not None and step.output is not None and found.record.tree != step.output:
+            raise ImageError("its files are not those that the lock and the recipe demand")
+        return found
 
     def push(self, record: Record, store: Store, report: Report) -> None:
         """Send a record that the target lacks. Raises CacheError."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pytest
 
@@ -31,8 +31,12 @@ def record(step: Step, inputs: Mapping[str, Tree], tree: Tree) -> Record:
     return Record(step.key(inputs), step.name, step.key_document(inputs), tree, {})
 
 
-def nothing(key: Digest) -> Record | None:
+def nothing(step: Step, key: Digest) -> Record | None:
     return None
+
+
+def only(made: Record) -> Callable[[Step, Digest], Record | None]:
+    return lambda _step, key: made if key == made.key else None
 
 
 def no_last(step: str) -> Record | None:
@@ -52,7 +56,7 @@ def test_a_key_is_the_digest_of_what_decides_the_result() -> None:
 def test_hit_and_miss_and_why() -> None:
     made = record(fetch(), {}, MODEL)
     last = record(fetch("0ld"), {}, MODEL)
-    hit, miss = plan([fetch(), pack()], lambda key: made if key == made.key else None, no_last)
+    hit, miss = plan([fetch(), pack()], only(made), no_last)
     assert (hit.status, hit.output, hit.reason) == ("hit", MODEL, "")
     assert (miss.status, miss.key, miss.reason) == ("miss", pack().key({"fetch": MODEL}), "never built here")
 
@@ -121,7 +125,7 @@ def chain() -> tuple[Step, Step, Step]:
 def test_what_is_not_here_is_not_needed_if_what_was_made_of_it_is() -> None:
     fetched, convert, packed = chain()
     made = record(convert, {"fetch": MODEL}, CONFIG)
-    planned = plan((fetched, convert, packed), {made.key: made}.get, no_last)
+    planned = plan((fetched, convert, packed), only(made), no_last)
     assert [(each.step.name, each.status, each.reason) for each in planned] == [
         ("fetch", "unneeded", "what was made of it is here"),
         ("convert", "hit", ""),
@@ -137,5 +141,5 @@ def test_all_is_needed_where_nothing_is_here() -> None:
 def test_inputs_of_the_last_step_are_needed_even_if_it_is_here() -> None:
     packed = Step("pack", 3, {}, never, ("fetch",))
     made = record(packed, {"fetch": MODEL}, CONFIG)
-    planned = plan((fetch(), packed), {made.key: made}.get, no_last)
+    planned = plan((fetch(), packed), only(made), no_last)
     assert [each.status for each in planned] == ["miss", "hit"]

@@ -9,7 +9,7 @@ from enginebuild.engines.secrets import secret_problem
 from enginebuild.engines.tensorrt_llm import reserved, rules
 from enginebuild.engines.tensorrt_llm.asked import Asked, Values
 from enginebuild.engines.tensorrt_llm.reserved import Reserved
-from enginebuild.engines.tensorrt_llm.table import Option, holders, keys, options, table
+from enginebuild.engines.tensorrt_llm.table import KEYS_OF, Option, holders, keys, options, table
 from enginebuild.engines.tensorrt_llm.values import Path, key_problems, option_problems
 from enginebuild.engines.tensorrt_llm.versions import Release, spans
 from enginebuild.engines.words import closest, listed
@@ -65,11 +65,14 @@ def _build_problems(asked: Asked) -> Iterator[Problem]:
 def _value_problems(command: str, option: Option, value: Json, path: Path) -> Iterator[Problem]:
     """What is wrong with a value, and for a choice of other versions, which versions they are."""
     for problem in option_problems(option, value, path):
-        versions = [
-            v for v in holders(command, option.name) if value in options(v, command)[option.name].choices
-        ]
-        hint = _have(versions) if isinstance(value, str) and versions else problem.hint
-        yield replace(problem, hint=hint)
+        versions = _choosers(command, option, value) if option.choices else []
+        yield replace(problem, hint=_have(versions)) if versions else problem
+
+
+def _choosers(command: str, option: Option, value: Json) -> list[str]:
+    """The versions that have a choice."""
+    others = {version: options(version, command)[option.name] for version in holders(command, option.name)}
+    return [version for version, other in others.items() if isinstance(value, str) and value in other.choices]
 
 
 def _runtime_problems(asked: Asked) -> Iterator[Problem]:
@@ -101,7 +104,7 @@ def _yaml_problems(asked: Asked) -> Iterator[Problem]:
             yield problem
         else:
             rest[name] = value
-    stands = f"the YAML of TensorRT-LLM {asked.release.version}"
+    stands = f"trtllm-serve's YAML (of TensorRT-LLM {KEYS_OF})"
     yield from key_problems(known, rest, rules.RUNTIME, "", stands)
 
 

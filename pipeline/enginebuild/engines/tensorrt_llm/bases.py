@@ -72,7 +72,7 @@ def _other_version(image: str, wanted: Release) -> _Finding:
 
 
 def _other_triton(tag: str, wanted: Release) -> _Finding:
-    write = f"write {wanted.triton_image}" if wanted.triton_image else ""
+    write = f"write {wanted.triton_image or release_image(wanted.version)}"
     match = _TRITON_TAG.match(tag)
     if match is None:
         return f"has the tag {tag}, and Triton's images with TensorRT-LLM end in -trtllm-python-py3", write
@@ -81,5 +81,5 @@ def _other_triton(tag: str, wanted: Release) -> _Finding:
         return f"is Triton {match['release']}, whose TensorRT-LLM is not known", write
     if held.version != wanted.version:
         said = f"holds TensorRT-LLM {held.version}, and engine.version is {wanted.version}"
-        return said, f"{write or 'no Triton image has it'}, or version: {held.version}"
+        return said, f"{write}, or version: {held.version}"
     return None

@@ -92,7 +92,10 @@ def _gpu_problems(asked: Asked) -> Iterator[Problem]:
 
 def _image_problems(asked: Asked) -> Iterator[Problem]:
     if asked.server is not None:
-        yield from server_problems(asked.release, asked.server, has_serve(asked.release))
+        lacking = list(server_problems(asked.release, asked.server, has_serve(asked.release)))
+        if lacking:
+            yield from lacking
+            return
     base = mapping(asked.values, "image").get("base")
     if isinstance(base, str) and _serves(asked.values):
         problem = base_problem(base, asked.release, asked.server)

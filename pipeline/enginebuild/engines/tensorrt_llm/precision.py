@@ -27,7 +27,7 @@ def quantization_problems(
     """Method, KV cache and dtype against version, mode and GPU; the gravest of each alone."""
     if gpu and (reason := quantizations.gpu_reason(gpu.compute_capability, release.version)):
         message = f"TensorRT-LLM {release.version} does not run on {_named(gpu)}: {reason}"
-        yield Problem(("gpu",), message)
+        yield Problem(("gpu",), message, quantizations.gpu_hint(gpu.compute_capability))
         return
     yield from _dtype_problems(gpu, values)
     said = values.get("quantization")

@@ -57,6 +57,16 @@ def gpu_reason(compute_capability: str, version: str) -> str | None:
     return str(row["why"]) if late or early else None
 
 
+def gpu_hint(compute_capability: str) -> str:
+    """Which versions know a GPU that some do not."""
+    row = _document()["gpus"][compute_capability]
+    return (
+        f"{row['until']} was the last that does"
+        if "until" in row
+        else f"{row['from']} was the first that does"
+    )
+
+
 def weights_reason(method: str, mode: Mode, compute_capability: str | None, version: str) -> str | None:
     return _reason("weights", method, mode, compute_capability, version)
 

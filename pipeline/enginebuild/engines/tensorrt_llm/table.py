@@ -50,6 +50,9 @@ CHOOSERS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     ),
 }
 
+#: The version whose YAML keys stand for those of every version with mode pytorch.
+KEYS_OF = "1.3.0rc3"
+
 _FOLDER = Path(__file__).parent
 
 

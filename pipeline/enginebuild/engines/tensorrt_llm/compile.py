@@ -16,6 +16,7 @@ from typing import Any
 from enginebuild.engines.tensorrt_llm.reserved import BUILD
 from enginebuild.engines.tensorrt_llm.settings import Settings, option_words
 from enginebuild.engines.tensorrt_llm.table import Option, options
+from enginebuild.engines.tensorrt_llm.values import normalised
 from enginebuild.errors import StepError
 from enginebuild_cache import Json
 
@@ -70,11 +71,7 @@ def _normal(option: Option, value: Json) -> Json:
     """One spelling of one value, None for one that is not written."""
     if option.nargs == "none":
         return True if value is True else None
-    if isinstance(value, bool) and option.toggle:
-        return "enable" if value else "disable"
-    if value == []:
-        return None
-    return value
+    return None if value is None else normalised(option, value)
 
 
 def compile_command(

@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 from typing import Literal
 
 from enginebuild.engines.tensorrt_llm.families import OTHER_WAY, Family, Prequantized
+from enginebuild.engines.tensorrt_llm.quantizations import weights_reason
 from enginebuild.engines.tensorrt_llm.settings import (
     Settings,
     at_least,
@@ -137,9 +138,19 @@ def _wanted(settings: Settings, family: Family, model: PurePosixPath) -> dict[st
         "dtype": family.dtype,
         **_parallel(settings, family),
         **_weights(settings, family, model),
-        **({"fp8_kv_cache": True} if settings.kv_cache_dtype == "fp8" else {}),
-        **({"int8_kv_cache": True} if settings.kv_cache_dtype == "int8" else {}),
+        **_kv_cache(settings),
     }
+
+
+def _kv_cache(settings: Settings) -> dict[str, Json]:
+    """Of a GPTQ model alone, others go by quantize.py. FP8's scales are 1, INT8's would be measured."""
+    dtype = settings.kv_cache_dtype
+    if dtype in (None, "fp8"):
+        return {"fp8_kv_cache": True} if dtype else {}
+    raise RefusedError(
+        f"a KV cache of {dtype} needs calibration, and a model that GPTQ has quantized is converted without",
+        "write kv_cache_dtype: fp8, or remove the line",
+    )
 
 
 def _parallel(settings: Settings, family: Family) -> dict[str, Json]:
@@ -167,8 +178,7 @@ def _parallel(settings: Settings, family: Family) -> dict[str, Json]:
 
 
 def _weights(settings: Settings, family: Family, model: PurePosixPath) -> dict[str, Json]:
-    method = settings.method
-    _check_source(method, family)
+    method = _method(settings, family)
     if method is None:
         return {}
     if method not in _PRECISIONS:
@@ -176,30 +186,41 @@ def _weights(settings: Settings, family: Family, model: PurePosixPath) -> dict[s
     wanted: dict[str, Json] = {"use_weight_only": True, "weight_only_precision": _PRECISIONS[method]}
     if method != "w4a16_gptq":
         return wanted
-    assert settings.quantization is not None
     wanted |= {"per_group": True, "group_size": _group_size(settings, family)}
     # llama's script alone has a place of its own for quantized weights; here it is the model itself.
     return {**wanted, "quant_ckpt_path": str(model)} if family.name == "llama" else wanted
 
 
-def _check_source(method: str | None, family: Family) -> None:
-    """A quantized source needs its own method, and a method for quantized sources needs one."""
-    source = family.prequantized
-    if method == "w4a16_gptq":
-        if source is None or source.method != "gptq":
-            raise RefusedError(
-                "quantization w4a16_gptq needs a model that GPTQ has quantized already, and this one is "
-                f"{'not quantized' if source is None else f'quantized by {source.method}'}",
-                "name such a model, or use w4a16_awq, which TensorRT-LLM's own quantize.py makes",
-            )
-        _check_gptq(source)
-    elif source is not None:
+def _method(settings: Settings, family: Family) -> str | None:
+    """The recipe's method; of a model that GPTQ has quantized, that. Raises RefusedError if they disagree."""
+    source, method = family.prequantized, settings.method
+    if source is None and method == "w4a16_gptq":
+        raise RefusedError(
+            "quantization w4a16_gptq needs a model that GPTQ has quantized already, and this one is not",
+            "name such a model, or use w4a16_awq, which TensorRT-LLM's own quantize.py makes",
+        )
+    if source is None:
+        return method
+    if source.method != "gptq" or method not in (None, "w4a16_gptq"):
         raise RefusedError(
             f"the model is quantized already ({source.method}), and an engine "
-            f"{'without quantization' if method is None else f'with {method}'} cannot be made from it",
-            "name the model it was quantized from"
-            + (", or write quantization: w4a16_gptq" if source.method == "gptq" else "")
-            + f"; {OTHER_WAY}",
+            f"{'' if method is None else f'with {method} '}cannot be made from it",
+            f"name the model it was quantized from; {OTHER_WAY}",
+        )
+    _check_gptq(source)
+    _check_gpu(settings)
+    return "w4a16_gptq"
+
+
+def _check_gpu(settings: Settings) -> None:
+    """What the recipe did not say could not be checked with it."""
+    if settings.gpu is None:
+        return
+    reason = weights_reason("w4a16_gptq", "engine", settings.gpu.compute_capability, settings.version)
+    if reason is not None:
+        raise RefusedError(
+            f"the model is quantized by GPTQ, and that engine does not run on {settings.gpu.name}: {reason}",
+            f"name the model it was quantized from; {OTHER_WAY}",
         )
 
 
@@ -214,15 +235,15 @@ def _check_gptq(source: Prequantized) -> None:
 
 
 def _group_size(settings: Settings, family: Family) -> int:
-    assert settings.quantization is not None
-    assert family.prequantized is not None
-    wanted, has = settings.quantization.group_size or 128, family.prequantized.group_size
-    if has is not None and has != wanted:
+    """The model's own; a recipe that names another is mistaken."""
+    wanted = settings.quantization.group_size if settings.quantization else None
+    has = family.prequantized.group_size if family.prequantized else None
+    if wanted is not None and has is not None and has != wanted:
         raise RefusedError(
             f"the model's GPTQ weights have groups of {has}, quantization.group_size is {wanted}",
-            f"write quantization: {{method: w4a16_gptq, group_size: {has}}}",
+            f"write group_size: {has}",
         )
-    return wanted
+    return has or wanted or 128
 
 
 def _check_taken(

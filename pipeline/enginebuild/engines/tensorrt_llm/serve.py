@@ -19,6 +19,7 @@ from enginebuild.engines.tensorrt_llm.settings import (
     options_or_none,
 )
 from enginebuild.engines.tensorrt_llm.table import Option, options
+from enginebuild.engines.tensorrt_llm.values import normalised
 from enginebuild.errors import RefusedError
 from enginebuild.yaml_text import emit_lines
 from enginebuild_cache import Json, Tree
@@ -145,6 +146,7 @@ def _parallel(table: Mapping[str, Option], kind: str) -> str:
 
 def _words(option: Option, value: Json) -> tuple[str, ...]:
     """click wants a repeated option where argparse takes many words."""
+    value = normalised(option, value)
     if isinstance(value, list):
         return tuple(word for item in value for word in option_words(option, item))
     return option_words(option, value)

@@ -114,13 +114,6 @@ def options_or_none(version: str, command: str) -> Mapping[str, Option] | None:
         return None
 
 
-def word(value: Json) -> str:
-    """A value as one word of a command line."""
-    if isinstance(value, bool):
-        return "enable" if value else "disable"
-    return str(value)
-
-
 def option_words(option: Option, value: Json) -> tuple[str, ...]:
     """The words of one option: none for a null, or for a switch that is off."""
     if value is None:
@@ -128,5 +121,5 @@ def option_words(option: Option, value: Json) -> tuple[str, ...]:
     if option.nargs == "none":
         return (option.flag,) if value is True else ()
     if isinstance(value, list):
-        return (option.flag, *map(word, value)) if value else ()
-    return (option.flag, word(value))
+        return (option.flag, *map(str, value)) if value else ()
+    return (option.flag, str(value))

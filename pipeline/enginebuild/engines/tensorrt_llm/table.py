@@ -61,7 +61,7 @@ class Option:
     """One option of a command; `name` is argparse's, such as `max_batch_size`.
 
     `default` None: the option leaves no trace unless it is given. `settled` False: the two tables that stand
-    for the version have other defaults, and `default` is the newer one's.
+    for the version have other defaults, and `default` is the newer one's, where both take that.
     """
 
     name: str
@@ -179,6 +179,7 @@ def _shared(older: Option, newer: Option) -> Option | None:
         newer,
         flags=tuple(flag for flag in newer.flags if flag in older.flags),
         choices=choices,
+        default=newer.default if newer.default in (None, *choices) or not choices else older.default,
         required=older.required or newer.required,
         settled=older.default == newer.default,
     )

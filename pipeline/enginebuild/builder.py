@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from enginebuild.errors import Problem, RecipeError, SourceError
 from enginebuild.recipe import Recipe
@@ -65,12 +66,32 @@ def needs_builder(recipe: Recipe) -> bool:
     return recipe.engine.mode == "engine" or recipe.quantization is not None
 
 
+def has_commands(recipe: Recipe) -> bool:
+    """Whether a step of it runs commands: in the builder, or in Triton's image to fill its templates."""
+    return needs_builder(recipe) or recipe.engine.server == "triton"
+
+
+def with_runner(recipe: Recipe, runner: Literal["docker", "local"] | None) -> Recipe:
+    """The recipe with another runner. Raises RecipeError if it does not say what that one needs."""
+    if runner is None or runner == recipe.builder.runner:
+        return recipe
+    if runner == "local" and recipe.builder.environment is None:
+        problem = Problem(
+            ("builder",),
+            "--runner local needs builder.environment, which this recipe does not have",
+            "add it, or give --set builder.environment=/path/to/environment",
+            on_key=True,
+        )
+        raise recipe.located([problem])
+    return replace(recipe, builder=replace(recipe.builder, runner=runner))
+
+
 def place_of(recipe: Recipe) -> Place | None:
     """In what the recipe's commands run; None where it has none. Raises RecipeError."""
     if not needs_builder(recipe):
         return None
     builder = recipe.builder
-    if builder.environment is not None:
+    if builder.runner == "local" and builder.environment is not None:
         return Place(environment=(recipe.folder / builder.environment).absolute())
     if builder.image is not None:
         return Place(builder.image)

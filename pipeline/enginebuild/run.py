@@ -7,13 +7,16 @@ from dataclasses import dataclass
 
 from enginebuild.bases import Bases
 from enginebuild.build import Elsewhere, Outcome, build
+from enginebuild.builder import has_commands
 from enginebuild.errors import RecipeError
 from enginebuild.events import Note, Report, silent
+from enginebuild.execution import Runner
 from enginebuild.lock import Lock, lock_path, read_lock, write_lock
 from enginebuild.publish import Publisher
 from enginebuild.publish.deliver import publish
 from enginebuild.publish.limits import require_model
 from enginebuild.recipe import Recipe
+from enginebuild.require import require_runner
 from enginebuild.resolve import Resolution, require_locked, resolve
 from enginebuild.steps import steps_of
 from enginebuild.steps.image import image_of
@@ -55,20 +58,24 @@ def run(
     repository: Reference | None = None,
     send: Send | None = None,
     elsewhere: Elsewhere | None = None,
+    runner: Callable[[], Runner] | None = None,
 ) -> Built:
     """Resolve, build what has no record, and publish. Raises EngineBuildError, CacheError.
 
     `locked`: the lock must say what the recipe says. `keep_lock`: write it where it does not.
     `repository`, `send`: where the image will be pushed, and how a layer gets there before its digest is
-    known. `elsewhere`: records of other machines.
+    known. `elsewhere`: records of other machines. `runner` makes what runs commands, where there
+    are some.
     """
     with store.lease():
-        lock = _lock(recipe, store, bases, report, locked=locked, keep=keep_lock)
+        resolution = resolve(recipe, _previous(recipe), store, bases, report)
+        lock = _lock(recipe, resolution, report, locked=locked, keep=keep_lock)
         # Refusals count now; warnings are said when the layers are known, before they are sent.
         require_model(repository, recipe, lock.model, silent)
-        resolution = Resolution(lock.model, lock.base, lock.tools)
-        planned = steps_of(recipe, resolution, bases, jobs, send)
+        made = runner() if runner is not None and has_commands(recipe) else None
+        planned = steps_of(recipe, resolution, bases, jobs, send, made)
         assert planned.key is not None
+        require_runner(planned.steps, store, report, elsewhere)
         outcomes = build(planned.steps, recipe.name, store, report, elsewhere)
         image = image_of(outcomes["image"].tree, store, lock.base, bases)
         places = publishers(recipe.tags(planned.key, lock.model.commit))
@@ -82,10 +89,13 @@ def run(
     )
 
 
-def _lock(recipe: Recipe, store: Store, bases: Bases, report: Report, *, locked: bool, keep: bool) -> Lock:
+def _previous(recipe: Recipe) -> Lock | None:
+    return read_lock(lock_path(recipe.path)) if recipe.path is not None else None
+
+
+def _lock(recipe: Recipe, resolution: Resolution, report: Report, *, locked: bool, keep: bool) -> Lock:
     path = lock_path(recipe.path) if recipe.path is not None else None
-    previous = read_lock(path) if path is not None else None
-    resolution = resolve(recipe, previous, store, bases, report)
+    previous = _previous(recipe)
     if locked:
         return require_locked(recipe, previous, resolution)
     lock = resolution.lock()

@@ -48,6 +48,14 @@ def jobs_option(function: F) -> F:
     )(function)
 
 
+def runner_option(function: F) -> F:
+    return click.option(
+        "--runner",
+        type=click.Choice(["docker", "local"]),
+        help="Where commands run (default: the recipe's builder.runner).",
+    )(function)
+
+
 def places_options(function: F) -> F:
     """--push, --load and --output: where the image goes."""
     for option in (

@@ -18,8 +18,8 @@ QUANTIZE_VERSION = 1
 #: Threads of the numeric libraries. Their number decides bytes (GPTQ's sums), so it is the same everywhere.
 THREADS = 8
 
-#: Names of the input folders.
-MODEL, CALIBRATION = "model", "calibration"
+#: The steps that are read, which are the names of the input folders.
+MODEL, CALIBRATION = "fetch", "calibration"
 
 
 class Calibration(Protocol):

@@ -60,7 +60,7 @@ def steps_of(
         files = serving.files(_UNKNOWN)
         configure = unresolved_step("configure", CONFIGURE_VERSION, first, files=files)
         image = unresolved_step("image", IMAGE_VERSION, first, (made.checkpoint, "configure"))
-        return RecipeSteps((fetch, *made.steps, configure, image), None)
+        return RecipeSteps((fetch, *made.steps, *serving.steps, configure, image), None)
     key = build_key(recipe, fetch, made, serving, resolution.base)
     configure = configure_step({**serving.configuration, "fingerprint": str(key)}, serving.files(str(key)))
     packing = Packing(
@@ -69,10 +69,10 @@ def steps_of(
         serving.server,
         _labels(recipe, resolution.model, key) | dict(serving.labels) | dict(recipe.image.labels),
         CREATED,
-        told=serving.told,
+        tell=serving.tell,
     )
     image = image_step(packing, recipe.image.compression, bases, jobs, send)
-    return RecipeSteps((fetch, *made.steps, configure, image), key)
+    return RecipeSteps((fetch, *made.steps, *serving.steps, configure, image), key)
 
 
 def serving_of(recipe: Recipe, resolution: Resolution, made: Made, runner: Runner | None) -> Serving:
@@ -81,7 +81,7 @@ def serving_of(recipe: Recipe, resolution: Resolution, made: Made, runner: Runne
         return vllm_serving(recipe, made.checkpoint)
     from enginebuild.steps.trtllm_serving import trtllm_serving
 
-    return trtllm_serving(recipe, resolution, made)
+    return trtllm_serving(recipe, resolution, made, runner)
 
 
 def build_key(recipe: Recipe, fetch: Step, made: Made, serving: Serving, base: BaseLock) -> Digest:

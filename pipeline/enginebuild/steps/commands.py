@@ -25,26 +25,48 @@ LOG_FILE = "log.txt"
 #: So many of a failed step's last lines are shown.
 LAST_LINES = 20
 
-Check = Callable[[Path], None]
-Finish = Callable[[Path, Mapping[str, Json]], None]
+#: Looks at the output, with the inputs at hand. Raises StepError.
+Check = Callable[[Folders], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What there is to say of an execution that ended well; `facts` are the runner's, `log` is a file."""
+
+    facts: Mapping[str, Json]
+    inputs: Mapping[str, Tree]
+    log: Path
+
+
+Finish = Callable[[Path, Ran], None]
 
 
 @dataclass(frozen=True)
 class RunCommands:
     """Run an execution in a workspace that is gone afterwards, whatever happens.
 
-    `scripts` are the files of execution.SCRIPTS. `check` looks at the output and raises StepError when it is
-    not what the step promises. `finish` may add files to it, and is told what the runner recorded. `side`
-    names files of the output that are no part of the tree and are kept beside it, if they are there: name →
-    path (a timing cache: no two runs make the same one).
+    `scripts` are the files of execution.SCRIPTS. `check` raises StepError when the output is not what the
+    step promises. `finish` may add files to it. `side` names files of the output that are no part of the
+    tree and are kept beside it, if they are there: name → path (a timing cache: no two runs make the same
+    one). `runner` is None in a plan, which runs nothing.
     """
 
     execution: Execution
-    scripts: Mapping[str, bytes]
-    runner: Runner
+    runner: Runner | None
     check: Check
+    scripts: Mapping[str, bytes] = field(default_factory=dict)
     side: Mapping[str, str] = field(default_factory=dict)
     finish: Finish | None = None
+
+    def lacking(self) -> tuple[str, ...]:
+        """What this machine lacks to run it, each as one sentence."""
+        return self._runner.missing(self.execution)
+
+    @property
+    def _runner(self) -> Runner:
+        if self.runner is None:
+            raise ValueError(f"the step {self.execution.step} was planned without a runner")
+        return self.runner
 
     def __call__(self, inputs: Mapping[str, Tree], store: Store, report: Report) -> Result:
         with store.workspace() as folder, _terminable():
@@ -52,14 +74,14 @@ class RunCommands:
             stamps = _stamps(folders)
             with _StepLog(folder / LOG_FILE, self.execution.step, report) as log:
                 try:
-                    facts = self.runner.run(self.execution, folders, log)
-                    self.check(folders.output)
+                    facts = self._runner.run(self.execution, folders, log)
+                    self.check(folders)
                 except StepError as error:
                     raise self._explained(error, log, folders, inputs, store) from error
                 finally:
                     _require_untouched(self.execution.step, folders, stamps, inputs, store)
             if self.finish is not None:
-                self.finish(folders.output, facts)
+                self.finish(folders.output, Ran(facts, inputs, log.path))
             return self._kept(folders, log.path, facts, store)
 
     def _folders(self, folder: Path, inputs: Mapping[str, Tree], store: Store) -> Folders:
@@ -120,7 +142,7 @@ class RunCommands:
                 key = keys[tree.digest].short
                 lines.append(f"  enginebuild cache export --cache-dir {store.root} {key} {name}")
         here = replace(folders, inputs={name: Path(name) for name in inputs}, output=Path("output"))
-        lines += ["  mkdir output", f"  {self.runner.by_hand(self.execution, command, here)}"]
+        lines += ["  mkdir output", f"  {self._runner.by_hand(self.execution, command, here)}"]
         return "\n".join(lines)
 
 

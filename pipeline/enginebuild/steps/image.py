@@ -6,7 +6,7 @@ No layer is written. What is kept is a small description, from which the image i
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
@@ -18,7 +18,7 @@ from enginebuild.lock import BaseLock
 from enginebuild.step import Step
 from enginebuild.steps.compressed import compressed
 from enginebuild.steps.layers import Send, described, placed
-from enginebuild.steps.server import Server, no_labels
+from enginebuild.steps.server import Server, Tell, nothing
 from enginebuild_cache import File, Json, Store, Tree, canonical_json
 from enginebuild_images.assemble import assemble
 from enginebuild_images.base import Base
@@ -67,7 +67,7 @@ class ImagePacking(Protocol):
 
 @dataclass(frozen=True)
 class Packing:
-    """A server with its model. `told` reads labels from what the image is made of."""
+    """A server with its model. `tell` reads from what the image is made of."""
 
     base: BaseLock
     paths: Mapping[str, str]
@@ -75,7 +75,7 @@ class Packing:
     labels: Mapping[str, str]
     created: int
     left: int = 0
-    told: Callable[[Mapping[str, Tree], Store], Mapping[str, str]] = no_labels
+    tell: Tell = nothing
 
     def fields(self) -> dict[str, Json]:
         return {
@@ -92,8 +92,9 @@ class Packing:
     def assemble(
         self, base: Base, layers: Sequence[LayerBlob], inputs: Mapping[str, Tree], store: Store
     ) -> Image:
-        labels = {**self.told(inputs, store), **self.labels}
-        return assemble(base, layers, self.server.settings(_entrypoint_of(base), labels, self.created))
+        told = self.tell(inputs, store)
+        settings = self.server.settings(_entrypoint_of(base), told, self.labels, self.created)
+        return assemble(base, layers, settings)
 
 
 @dataclass(frozen=True)

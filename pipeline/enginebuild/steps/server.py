@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from enginebuild.step import Step
 from enginebuild_cache import Json, Store, Tree
 from enginebuild_images.settings import Healthcheck, ImageSettings
 
@@ -36,12 +37,12 @@ class Server:
         }
 
     def settings(
-        self, base_entrypoint: Sequence[str] | None, labels: Mapping[str, str], created: int
+        self, base_entrypoint: Sequence[str] | None, told: Told, labels: Mapping[str, str], created: int
     ) -> ImageSettings:
         return ImageSettings(
-            entrypoint=self.entrypoint(base_entrypoint),
+            entrypoint=told.entrypoint or self.entrypoint(base_entrypoint),
             env=self.environment,
-            labels=labels,
+            labels={**told.labels, **labels},
             exposed_ports=(self.port,),
             healthcheck=Healthcheck(
                 self.healthcheck,
@@ -54,9 +55,21 @@ class Server:
         )
 
 
-def no_labels(inputs: Mapping[str, Tree], store: Store) -> Mapping[str, str]:
+@dataclass(frozen=True)
+class Told:
+    """What is known of an image only when its parts are made. `entrypoint` None: the server's own."""
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    entrypoint: tuple[str, ...] | None = None
+
+
+#: Reads it from the image's inputs. What it says follows from them and from the step's version alone.
+Tell = Callable[[Mapping[str, Tree], Store], Told]
+
+
+def nothing(inputs: Mapping[str, Tree], store: Store) -> Told:
     """Nothing that was made has more to say."""
-    return {}
+    return Told()
 
 
 @dataclass(frozen=True)
@@ -64,8 +77,8 @@ class Serving:
     """An engine's part of an image.
 
     `configuration` decides the files that `files` writes, given what responses are to carry as the build's
-    key. `folder` is where they stand in the image, `paths` where what was made does, by step. `labels` are
-    known beforehand; `told` reads more of them from what was made.
+    key. `folder` is where they stand in the image, `paths` where what was made does, by step. `steps` are
+    made for the image alone. `labels` are known beforehand; `tell` reads more from what was made.
     """
 
     configuration: Mapping[str, Json]
@@ -73,5 +86,6 @@ class Serving:
     folder: str
     paths: Mapping[str, str]
     server: Server
+    steps: tuple[Step, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
-    told: Callable[[Mapping[str, Tree], Store], Mapping[str, str]] = no_labels
+    tell: Tell = nothing

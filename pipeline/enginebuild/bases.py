@@ -21,6 +21,8 @@ if TYPE_CHECKING:  # its HTTP client takes longer to import than a cached run ta
 
 SCRATCH = "scratch"
 LAYOUT = "oci:"
+BASE = "base image"
+BUILDER = "builder image"
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,14 @@ class Bases:
         """Whether looking at it needs a network."""
         return reference != SCRATCH and not reference.startswith(LAYOUT)
 
-    def digest(self, reference: str, platform: str) -> Digest | None:
-        """The digest of the base's manifest for a platform; None for `scratch`. Raises SourceError."""
+    def digest(self, reference: str, platform: str, called: str = BASE) -> Digest | None:
+        """The digest of the base's manifest for a platform; None for `scratch`. Raises SourceError.
+
+        `called` is what messages call the image.
+        """
         if reference == SCRATCH:
             return None
-        with _as_source_error(reference):
+        with _as_source_error(reference, called):
             wanted = Platform.parse(platform)
             if reference.startswith(LAYOUT):
                 from enginebuild_images.layout import read_layout
@@ -101,8 +106,8 @@ class Bases:
 
 
 @contextmanager
-def _as_source_error(reference: str) -> Iterator[None]:
+def _as_source_error(reference: str, called: str = BASE) -> Iterator[None]:
     try:
         yield
     except ImageError as error:
-        raise SourceError(f"base image {reference}: {error.message}", error.hint) from error
+        raise SourceError(f"{called} {reference}: {error.message}", error.hint) from error

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from enginebuild.bases import Bases
+from enginebuild.bases import BUILDER, Bases
 from enginebuild.builder import Place, place_of
 from enginebuild.errors import DriftError, EngineBuildError, SourceError
 from enginebuild.events import Report
@@ -181,7 +181,7 @@ def _builder(place: Place, recipe: Recipe, previous: Lock | None, bases: Bases) 
     before = None if previous is None else previous.builder
     if before is not None and (before.reference, before.platform) == (place.image, platform):
         return before
-    return BuilderLock(place.image, platform, bases.digest(place.image, platform))
+    return BuilderLock(place.image, platform, bases.digest(place.image, platform, BUILDER))
 
 
 def _base(recipe: Recipe, previous: Lock | None, bases: Bases) -> BaseLock:

@@ -59,7 +59,7 @@ def steps_of(
     if first or isinstance(resolution.base, Unresolved) or isinstance(resolution.model, Unresolved):
         files = serving.files(_UNKNOWN)
         configure = unresolved_step("configure", CONFIGURE_VERSION, first, files=files)
-        image = unresolved_step("image", IMAGE_VERSION, first, (made.checkpoint, "configure"))
+        image = unresolved_step("image", IMAGE_VERSION, first, (*serving.paths, "configure"))
         return RecipeSteps((fetch, *made.steps, *serving.steps, configure, image), None)
     key = build_key(recipe, fetch, made, serving, resolution.base)
     configure = configure_step({**serving.configuration, "fingerprint": str(key)}, serving.files(str(key)))

@@ -19,7 +19,7 @@ from parts import cli, recipes
 from parts.checkpoints import write_checkpoint
 from parts.hub_server import Fault, HubServer
 
-COMMANDS = ("run", "check", "plan", "lock", "index", "inspect", "cache", "schema", "completion")
+COMMANDS = ("run", "check", "plan", "lock", "index", "inspect", "doctor", "cache", "schema", "completion")
 
 
 def on_a_terminal(words: list[str | Path], env: Mapping[str, str]) -> str:

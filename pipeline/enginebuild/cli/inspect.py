@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from enginebuild.cli.options import json_option
+from enginebuild.cli.options import cache_option, json_option
 from enginebuild.cli.output import size
 
 if TYPE_CHECKING:
@@ -15,20 +16,29 @@ if TYPE_CHECKING:
 
 
 @click.command("inspect")
-@click.argument("image")
+@click.argument("image", metavar="IMAGE|DIR")
 @click.option("--platform", default="linux/amd64", show_default=True, help="Which image of an index.")
+@cache_option
 @json_option
-def command(image: str, platform: str, as_json: bool) -> None:
-    """Show what an image holds and what it was made from.
+def command(image: str, platform: str, cache_dir: Path | None, as_json: bool) -> None:
+    """Show what an image or an engine holds and what it was made from.
 
     IMAGE is a registry's (registry.example.com/llm/llama:tag or @sha256:…), an OCI layout's
     (oci:dist/llama or oci:dist/llama:tag) or a Docker Engine's (docker:llama:tag). No layer is read.
 
     Of an index with several images for the platform each is listed, with what it is for.
+
+    DIR is the folder of a TensorRT-LLM engine, and cache:KEY one in the cache: what it was built from, by and
+    for, and which build arguments the library changed. Of an engine of others, what its config.json says.
     """
+    from enginebuild.cli.engines import engine_lines, engine_named
     from enginebuild.cli.tools import registries
     from enginebuild.inspect import Inspection, inspect
 
+    if (engine := engine_named(image, cache_dir)) is not None:
+        document = json.dumps(engine.to_json(), indent=2, ensure_ascii=False)
+        click.echo(document if as_json else "\n".join(engine_lines(engine)))
+        return
     with registries() as registry:
         found = inspect(image, platform, registry)
     if as_json:

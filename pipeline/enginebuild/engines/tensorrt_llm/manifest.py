@@ -98,12 +98,15 @@ class Manifest:
 
 def _read(document: Any) -> Manifest:
     values = {name: value for name, value in document.items() if name != "schema"}
+    needs = Needs.from_json(document["needs"])
+    if "tensorrt_llm" not in needs.versions:
+        raise ValueError("this is no manifest of an engine: it does not say which TensorRT-LLM built it")
     return Manifest(
         **{
             **values,
             "origin": Origin(**document["origin"]),
             "builder": Builder(**document["builder"]),
-            "needs": Needs.from_json(document["needs"]),
+            "needs": needs,
             "rewritten": tuple(Rewrite(**each) for each in document["rewritten"]),
         }
     )

@@ -40,6 +40,13 @@ class Needs:
     def noun(self) -> str:
         return "engine" if self.tied else "image"
 
+    @property
+    def libraries(self) -> Sequence[tuple[str, str]]:
+        """Names and versions in one order, the engine's library first."""
+        known = [name for name in TITLES if name in self.versions]
+        others = [name for name in self.versions if name not in TITLES]
+        return [(name, self.versions[name]) for name in (*known, *sorted(others))]
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -262,7 +269,7 @@ def _served_cuda(needed: str, served: str) -> list[Finding]:
 
 def _versions(needs: Needs, machine: Machine) -> list[Finding]:
     found = []
-    for name, wanted in needs.versions.items():
+    for name, wanted in needs.libraries:
         if name not in machine.versions:
             continue
         here, title = machine.versions[name], TITLES.get(name, name)

@@ -29,3 +29,20 @@ def check_engine(values: Mapping[str, Json]) -> Sequence[Problem]:
 
     args = engine.get("args")
     return vllm.check_arguments(str(engine["version"]), args) if isinstance(args, dict) else ()
+
+
+def check_folder(recipe: Recipe) -> None:
+    """What a model in a folder tells beforehand: whether an engine can be made of its architecture.
+
+    Raises RefusedError for one of which none can, SourceError for a folder without a config.json.
+    """
+    if recipe.engine.mode != "engine" or not recipe.model.source.startswith("file:"):
+        return
+    from enginebuild.engines.tensorrt_llm.settings import settings_of
+    from enginebuild.resolve import model_request
+    from enginebuild.sources import read_folder_config
+    from enginebuild.steps.engine import checkpoint_command
+
+    calibrated = recipe.quantization is not None and recipe.quantization.calibration is not None
+    config = read_folder_config(model_request(recipe))
+    checkpoint_command(settings_of(recipe), config, calibrated=calibrated)

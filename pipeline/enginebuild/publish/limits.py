@@ -20,10 +20,12 @@ def require_model(
 ) -> None:
     """Refuse a recipe with a file that the registry cannot take. Raises RefusedError.
 
-    Nothing is said without a repository, for a model that is unresolved, and where layers will be compressed,
-    since how far is not known yet.
+    Nothing is said without a repository, for a model that is unresolved or that the image will not hold as it
+    is, and where layers will be compressed, since how far is not known yet.
     """
     if repository is None or not isinstance(model, ModelLock) or recipe.image.compression != "none":
+        return
+    if not recipe.holds_model:
         return
     files = placed(vllm.MODEL_PATH, model.tree)
     require_limits(repository, [(path, file.size) for path, file in files.items()], 0, 0, report)

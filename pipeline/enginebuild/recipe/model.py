@@ -143,6 +143,11 @@ class Recipe:
         """What relative paths in the recipe are relative to."""
         return self.path.parent if self.path else Path()
 
+    @property
+    def holds_model(self) -> bool:
+        """Whether the image has the model as it was fetched, and not what was made of it."""
+        return self.quantization is None and self.engine.mode != "engine"
+
     def tags(self, key: Digest, commit: str | None) -> tuple[str, ...]:
         """The image's tags. A local model has no commit, and its recipe no {commit}."""
         values = {

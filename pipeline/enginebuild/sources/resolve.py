@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 from enginebuild.errors import SourceError
 from enginebuild.events import Report
-from enginebuild.sources.checkpoint import check, check_config
+from enginebuild.sources.checkpoint import HINT_BROKEN, check, check_config
 from enginebuild.sources.heads import stored_heads
-from enginebuild.sources.model import ModelRequest, ResolvedModel, hub_repository
+from enginebuild.sources.model import ModelRequest, ResolvedModel, hub_repository, local_folder
 from enginebuild.sources.origin import JOBS, PATIENCE, Patience
 from enginebuild.sources.progress import Meter
 from enginebuild_cache import Follower, Json, Store, Tree
@@ -73,11 +73,29 @@ def read_config(
     """
     file = next((file for file in tree if file.path == CONFIG), None)
     if file is None:
-        raise SourceError(f"{request.source} has no {CONFIG}", "name a model in Hugging Face format")
+        raise _no_config(request)
     _bring(request, commit, Tree.of([file]), store, report, 1, patience, {})
     check_config(request.source, tree, stored_heads(store))
     config: Mapping[str, Json] = json.loads(store.read_bytes(file))
     return config
+
+
+def read_folder_config(request: ModelRequest) -> Mapping[str, Json]:
+    """The config.json of a model in a folder, which is looked at where it lies. Raises SourceError."""
+    path = local_folder(request) / CONFIG
+    try:
+        config = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise _no_config(request) from error
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{request.source}: {CONFIG} cannot be read: {error}", HINT_BROKEN) from error
+    if not isinstance(config, dict):
+        raise SourceError(f"{request.source}: {CONFIG} is not a JSON object", HINT_BROKEN)
+    return config
+
+
+def _no_config(request: ModelRequest) -> SourceError:
+    return SourceError(f"{request.source} has no {CONFIG}", "name a model in Hugging Face format")
 
 
 def _bring(

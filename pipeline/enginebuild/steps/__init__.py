@@ -107,13 +107,8 @@ def _fetch(recipe: Recipe, resolution: Resolution, jobs: int) -> Step:
     model = resolution.model
     if isinstance(model, Unresolved):
         return unresolved_step("fetch", FETCH_VERSION, model.reason)
-    folder = vllm.MODEL_PATH if holds_model(recipe) else None
+    folder = vllm.MODEL_PATH if recipe.holds_model else None
     return fetch_step(model_request(recipe), model, folder, CREATED, jobs)
-
-
-def holds_model(recipe: Recipe) -> bool:
-    """Whether the image has the model as it was fetched."""
-    return recipe.quantization is None and recipe.engine.mode != "engine"
 
 
 def _model_steps(

@@ -76,25 +76,28 @@ def engine_steps(recipe: Recipe, resolution: Resolution, runner: Runner | None) 
         resolution.timing_cache,
         runner,
     )
-    return (_convert(known) if first == "convert" else _quantize(known), _compile(known))
+    return (_checkpoint(known), _compile(known))
 
 
-def _convert(known: _Known) -> Step:
-    family = family_of(known.config, known.settings)
-    command = convert_command(known.settings, family, INPUT / "fetch", OUTPUT)
-    return _checkpoint_step(known, "convert", command, ("fetch",))
+def checkpoint_command(
+    settings: Settings, config: Mapping[str, Json], *, calibrated: bool
+) -> tuple[str, ...]:
+    """The words that make TensorRT-LLM's own kind of checkpoint of a model with this config.json.
+
+    Raises RefusedError for a model that no script of that version makes one of.
+    """
+    family = family_of(config, settings)
+    if settings.route == "convert":
+        return convert_command(settings, family, INPUT / "fetch", OUTPUT)
+    data = INPUT / "calibration" if calibrated else None
+    return quantize_command(settings, INPUT / "fetch", data, OUTPUT, dtype=dtype_of(settings, config))
 
 
-def _quantize(known: _Known) -> Step:
-    data = INPUT / "calibration" if known.calibrated else None
-    dtype = dtype_of(known.settings, known.config)
-    command = quantize_command(known.settings, INPUT / "fetch", data, OUTPUT, dtype=dtype)
-    inputs = ("fetch", "calibration") if known.calibrated else ("fetch",)
-    return _checkpoint_step(known, "quantize", command, inputs)
-
-
-def _checkpoint_step(known: _Known, name: str, command: tuple[str, ...], inputs: tuple[str, ...]) -> Step:
+def _checkpoint(known: _Known) -> Step:
     """Keyed by the whole command: it has nothing in it that does not decide the checkpoint."""
+    name: str = known.settings.route
+    command = checkpoint_command(known.settings, known.config, calibrated=known.calibrated)
+    inputs = ("fetch", "calibration") if known.calibrated else ("fetch",)
     execution = execution_of(known.recipe, known.builder, name, (command,), any_gpus(known.recipe))
     return Step(
         name,

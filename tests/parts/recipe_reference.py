@@ -12,7 +12,11 @@ import re
 from pathlib import Path
 
 from enginebuild.recipe import catalogue
-from enginebuild.recipe.format import CACHE, ENGINE, IMAGE, MODEL, RECIPE
+from enginebuild.recipe.builder_section import BUILDER
+from enginebuild.recipe.engine_section import ENGINE
+from enginebuild.recipe.format import CACHE, IMAGE, MODEL, RECIPE
+from enginebuild.recipe.methods import METHODS, READERS, SUPPORTED
+from enginebuild.recipe.quantization_section import CALIBRATION, QUANTIZATION
 from enginebuild.recipe.section import Field, Section
 
 PAGE = Path(__file__).parents[2] / "docs" / "recipe.md"
@@ -38,7 +42,7 @@ def _fields(section: Section) -> str:
 
 
 def _name(field: Field) -> str:
-    if field.kind in (ENGINE, IMAGE, CACHE):
+    if field.kind in (ENGINE, IMAGE, BUILDER, CACHE, CALIBRATION):
         return f"[mapping](#{field.name})"
     return field.kind.name
 
@@ -47,6 +51,21 @@ def _default(field: Field) -> str:
     if field.required:
         return "**required**"
     return "" if field.default in (None, {}) else f"`{json.dumps(field.default)}`"
+
+
+def _methods() -> str:
+    """Which tool makes a method for which reader, the default tool first."""
+    rows = [
+        f"| method | texts | {' | '.join(READERS.values())} |",
+        f"|---|---|{'---|' * len(READERS)}",
+    ]
+    for name, method in METHODS.items():
+        tools = [
+            ", ".join(tool for tool, made in SUPPORTED[served].items() if name in made.methods)
+            for served in READERS
+        ]
+        rows.append(f"| `{name}` | {'needed' if method.calibrated else ''} | {' | '.join(tools)} |")
+    return "\n".join(rows) + "\n"
 
 
 def _gpus() -> str:
@@ -62,7 +81,11 @@ _PARTS = {
     "recipe": lambda: _fields(RECIPE),
     "model": lambda: _fields(MODEL),
     "engine": lambda: _fields(ENGINE),
+    "quantization": lambda: _fields(QUANTIZATION),
+    "calibration": lambda: _fields(CALIBRATION),
+    "methods": _methods,
     "image": lambda: _fields(IMAGE),
+    "builder": lambda: _fields(BUILDER),
     "cache": lambda: _fields(CACHE),
     "gpus": _gpus,
 }

@@ -17,7 +17,6 @@ DEFAULT_SHM_SIZE = "16GB"
 
 #: Keys that mean something for one runner alone.
 DOCKER_ALONE = ("image", "memory", "shm_size")
-LOCAL_ALONE = ("environment",)
 
 RUNNER_REFUSALS: Mapping[str, Complaint] = {
     word: Complaint(f"cannot be {word} in this version of enginebuild", "write docker or local")
@@ -37,7 +36,7 @@ BUILDER = Section(
         Field(
             "image",
             Text("an image reference", references.builder_image, anchored(references.IMAGE)),
-            "With runner docker: the image to run, with tag or digest; by default the engine's own.",
+            "With runner docker: the image to run, with tag or digest; by default TensorRT-LLM's own.",
             "nvcr.io/nvidia/tensorrt-llm/release:1.2.1",
         ),
         Field(
@@ -67,6 +66,5 @@ BUILDER = Section(
     conditions={
         "if": {"properties": {"runner": {"const": "local"}}, "required": ["runner"]},
         "then": {"properties": dict.fromkeys(DOCKER_ALONE, False), "required": ["environment"]},
-        "else": {"properties": dict.fromkeys(LOCAL_ALONE, False)},
     },
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from enginebuild.errors import Problem
-from enginebuild.recipe.builder_section import DOCKER_ALONE, LOCAL_ALONE
+from enginebuild.recipe.builder_section import DOCKER_ALONE
 from enginebuild.recipe.format import BASE_EXAMPLE
 from enginebuild.recipe.modes import mode_of
 from enginebuild.recipe.node import MappingNode
@@ -93,12 +93,14 @@ def _base(engine: Mapping[str, Json], image: Mapping[str, Json]) -> Iterator[Pro
 
 
 def _builder(builder: Mapping[str, Json], root: MappingNode) -> Iterator[Problem]:
-    runner, given = builder.get("runner"), written(root, "builder")
-    for key in LOCAL_ALONE if runner == "docker" else DOCKER_ALONE:
-        if runner in ("docker", "local") and key in given:
-            other = "local" if runner == "docker" else "docker"
-            message = f"builder.{key} is for runner {other} alone"
-            yield Problem(("builder", key), message, f"delete it, or write runner: {other}", on_key=True)
-    if runner == "local" and "environment" not in given:
+    """An environment may stand beside runner docker: `--runner local` chooses it then."""
+    given = written(root, "builder")
+    if builder.get("runner") != "local":
+        return
+    for key in DOCKER_ALONE:
+        if key in given:
+            message = f"builder.{key} is for runner docker alone"
+            yield Problem(("builder", key), message, "delete it, or write runner: docker", on_key=True)
+    if "environment" not in given:
         message = "builder.runner local needs builder.environment, the Python environment to run"
         yield Problem(("builder", "runner"), message, "add environment: /opt/trtllm", on_key=True)

@@ -61,7 +61,7 @@ ENGINE = Section(
             "runtime",
             Arguments("a mapping of options to values", "option", nulls=True),
             "TensorRT-LLM only: how it serves: in mode pytorch the keys of trtllm-serve's YAML, in mode "
-            "engine the options of trtllm-serve, with server triton the keys of Triton's templates.",
+            "engine the options of trtllm-serve or, with server triton, the keys of Triton's templates.",
             {"max_batch_size": 64},
             {},
         ),

@@ -78,8 +78,8 @@ def test_a_peers_word_is_answered_with_a_path_that_exists(word: str, ours: str) 
 
 
 YAML_KEYS = keys("1.3.0rc3")
-OPTIONS = {
-    "engine.args": ENGINE_ARGUMENTS,
+OPTIONS: dict[str, set[str]] = {
+    "engine.args": set(ENGINE_ARGUMENTS),
     "engine.build": set(options("1.3.0rc3", "build")),
     "engine.runtime": {*options("1.3.0rc3", "serve"), *YAML_KEYS},
     "engine.runtime.kv_cache_config": {
@@ -119,7 +119,8 @@ def test_options_of_tensorrt_llm_are_those_of_its_parsers() -> None:
 
 
 def test_every_tool_makes_what_the_table_of_methods_says() -> None:
-    made = {"quantize.py": {*QFORMATS, "w4a16_gptq"}, **{name: set(forms) for name, forms in FORMS.items()}}
+    made: dict[str, set[str]] = {"quantize.py": {*QFORMATS, "w4a16_gptq"}}
+    made |= {name: set(forms) for name, forms in FORMS.items()}
     assert set(TOOLS) == set(made)
     for served, tools in SUPPORTED.items():
         assert default_tool(served) in tools

@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from enginebuild.errors import Problem, RecipeError
-from enginebuild.recipe import Engine, ImageTarget, Model, Recipe, parse, read
+from enginebuild.recipe import (
+    Builder,
+    Engine,
+    ImageTarget,
+    Model,
+    Recipe,
+    parse,
+    read,
+)
 from enginebuild_cache import Digest, Json
 
 SMALLEST = b"""\
@@ -65,9 +73,10 @@ def with_base(base: str) -> Recipe:
 def test_defaults() -> None:
     recipe = parse(SMALLEST, "r.yaml")
     assert recipe.model == Model("hf://org/tiny", None, "HF_TOKEN", (), (), False)
-    assert (recipe.name, recipe.dtype, recipe.quantization, recipe.gpu) == ("tiny", "auto", "none", None)
+    assert (recipe.name, recipe.dtype, recipe.quantization, recipe.gpu) == ("tiny", "auto", None, None)
     assert (recipe.tensor_parallel_size, recipe.pipeline_parallel_size) == (1, 1)
-    assert recipe.engine == Engine("vllm", "0.33.0", {})
+    assert recipe.engine == Engine("vllm", "0.33.0", {}, None, None, {}, "trtllm-serve")
+    assert recipe.builder == Builder("docker", None, None, 1, 43200.0, None, 16_000_000_000, None)
     assert recipe.image == ImageTarget("scratch", None, ("{key}",), {}, "linux/amd64", "none")
 
 
@@ -81,7 +90,7 @@ def test_every_field() -> None:
         ("original/*",),
         True,
     )
-    assert (recipe.dtype, recipe.quantization, recipe.gpu) == ("bfloat16", "none", "H100-SXM-80GB")
+    assert (recipe.dtype, recipe.quantization, recipe.gpu) == ("bfloat16", None, "H100-SXM-80GB")
     assert (recipe.tensor_parallel_size, recipe.pipeline_parallel_size) == (2, 3)
     assert recipe.engine.args == {
         "max_model_len": 8192,
@@ -167,8 +176,12 @@ model:
 
 
 def test_mistakes_of_engine_arguments_are_shown_with_the_others(tmp_path: Path) -> None:
-    def check(version: str, args: Mapping[str, Json]) -> list[Problem]:
-        assert version == "0.33.0"
+    def check(values: Mapping[str, Json]) -> list[Problem]:
+        engine = values["engine"]
+        assert isinstance(engine, dict)
+        args = engine["args"]
+        assert engine["version"] == "0.33.0"
+        assert isinstance(args, dict)
         return [Problem(("engine", "args", name), f"no argument {name}", on_key=True) for name in args]
 
     file = tmp_path / "r.yaml"
@@ -183,17 +196,39 @@ def test_mistakes_of_engine_arguments_are_shown_with_the_others(tmp_path: Path) 
     )
 
 
-@pytest.mark.parametrize(
-    "engine", ["{type: vllm}", "{type: vlm, version: 0.33.0}", "vllm", "{version: 1.0.0, args: []}"]
-)
-def test_engine_arguments_are_not_checked_for_an_unknown_engine(tmp_path: Path, engine: str) -> None:
-    def check(version: str, args: Mapping[str, Json]) -> list[Problem]:
-        raise AssertionError(f"checked {version} {args}")
+@pytest.mark.parametrize("engine", ["{type: vllm}", "{type: vlm, version: 0.33.0}", "vllm"])
+def test_an_unknown_engine_is_not_checked(tmp_path: Path, engine: str) -> None:
+    def check(values: Mapping[str, Json]) -> list[Problem]:
+        raise AssertionError(f"checked {values}")
 
     file = tmp_path / "r.yaml"
     file.write_bytes(SMALLEST.replace(b"{type: vllm, version: 0.33.0}", engine.encode()))
     with pytest.raises(RecipeError):
         read(file, (), check)
+
+
+def test_a_place_with_a_mistake_is_not_given_a_second(tmp_path: Path) -> None:
+    def check(_values: Mapping[str, Json]) -> list[Problem]:
+        return [
+            Problem(("engine", "mode"), "the same place"),
+            Problem(("engine", "mode", "x"), "within it"),
+            Problem(("engine",), "around it"),
+        ]
+
+    file = tmp_path / "r.yaml"
+    file.write_bytes(SMALLEST.replace(b"0.33.0", b"0.33.0, mode: engine"))
+    with pytest.raises(RecipeError) as caught:
+        read(file, (), check)
+    assert caught.value.message == (
+        f"{file}:4:9: around it\n"
+        "  engine: {type: vllm, version: 0.33.0, mode: engine}\n"
+        "          ^\n\n"
+        f"{file}:4:39: engine.mode is TensorRT-LLM's alone\n"
+        "  engine: {type: vllm, version: 0.33.0, mode: engine}\n"
+        "                                        ^\n"
+        "  hint: delete it; vLLM's arguments are engine.args\n\n"
+        "2 mistakes"
+    )
 
 
 def test_tags_are_filled_in() -> None:

@@ -16,7 +16,18 @@ TEXT = PAGE.read_text("utf-8")
 
 
 def test_generated_parts() -> None:
-    assert parts_of(TEXT) == {"recipe", "model", "engine", "image", "cache", "gpus"}
+    assert parts_of(TEXT) == {
+        "recipe",
+        "model",
+        "quantization",
+        "calibration",
+        "methods",
+        "engine",
+        "image",
+        "builder",
+        "cache",
+        "gpus",
+    }
     assert page_as_generated(TEXT) == TEXT
 
 

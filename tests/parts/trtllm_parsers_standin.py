@@ -98,7 +98,7 @@ def _add(parser: ArgumentParser, option: Option) -> None:
 def _raw(version: str, command: str) -> list[tuple[ArgumentParser, tuple[str, ...]]]:
     """The real parsers by their own lists, and what is not theirs to judge."""
     names = releases()[version].tables
-    found = []
+    found: list[tuple[ArgumentParser, tuple[str, ...]]] = []
     for name in names:
         path = FACTS / f"{name}_{command}.json"
         if not path.is_file():
@@ -115,7 +115,12 @@ def _raw_parser(listed: Any, command: str) -> ArgumentParser:
         parser.allow_abbrev = False
         return parser
     params = listed["commands"]["serve"]["params"] if "commands" in listed else listed["params"]
-    return click_parser(params, command)
+    return click_parser([_with_alias(param) for param in params], command)
+
+
+def _with_alias(param: dict[str, Any]) -> dict[str, Any]:
+    """click lists choices without their aliases: `trt` is `tensorrt` (1.3.0rc3)."""
+    return {**param, "choices": [*param["choices"], "trt"]} if param["dest"] == "backend" else param
 
 
 def parse_family(family: str, words: Sequence[str]) -> dict[str, Any]:
@@ -137,9 +142,8 @@ def _unknown(document: Mapping[str, Any], known: Mapping[str, Key], where: str) 
         if name not in known:
             yield f"{where}{name}"
         elif isinstance(value, dict) and known[name].sections:
-            yield from _fewest(
-                _unknown(value, inner, f"{where}{name}.") for inner in known[name].sections.values()
-            )
+            inner = known[name].sections.values()
+            yield from _fewest(_unknown(_chosen(name, value), fields, f"{where}{name}.") for fields in inner)
 
 
 def _unknown_raw(document: Mapping[str, Any], known: Mapping[str, Any], where: str) -> list[str]:

@@ -105,7 +105,7 @@ def test_many_words_of_one_option() -> None:
 @pytest.mark.parametrize("name", ["build_config", "checkpoint_dir", "workers", "max_output_len"])
 def test_reserved_and_unknown_options_never_get_here(name: str) -> None:
     with pytest.raises(KeyError) as caught:
-        build_options(settings(**{name: "x"}))
+        build_options(Settings("1.2.1", "engine", build={name: "x"}))
     assert caught.value.args == (name,)
 
 

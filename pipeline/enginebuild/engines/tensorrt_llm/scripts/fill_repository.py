@@ -106,12 +106,8 @@ def fill(templates: Path, values: Values, output: Path) -> None:
     for model in values.models:
         source = templates / model
         if not (source / CONFIG).is_file():
-            raise UnfitError(
-                f"{source} has no {CONFIG}; the image's templates are elsewhere, or of another version"
-            )
-        shutil.copytree(
-            str(source), str(output / model), ignore=shutil.ignore_patterns("__pycache__", "*.pyc")
-        )
+            raise UnfitError(f"there is no {source / CONFIG}: {_ELSEWHERE}")
+        shutil.copytree(str(source), str(output / model), ignore=_COMPILED)
         version = output / model / "1"
         version.mkdir(exist_ok=True)
         if not any(version.iterdir()):
@@ -121,9 +117,7 @@ def fill(templates: Path, values: Values, output: Path) -> None:
         config.write_text(filled(model, text, values), encoding="utf-8")
     for path, text in values.files.items():
         if not (output / path).is_file():
-            raise UnfitError(
-                f"the templates have no {path}; the image's are elsewhere, or of another version"
-            )
+            raise UnfitError(f"there is no {templates / path}: {_ELSEWHERE}")
         (output / path).write_text(text, encoding="utf-8")
     values.check()
 

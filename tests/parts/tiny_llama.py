@@ -1,7 +1,8 @@
 """A tiny Llama-architecture checkpoint with random weights, made from nothing but the standard library.
 
 Hidden size 64, 2 layers, 2 heads of size 32 (vLLM's CPU attention takes 32 and 64, not 16), vocabulary 1024,
-bfloat16, a real byte-level BPE tokenizer trained on the text below, and a chat template. The same bytes
+bfloat16, a real byte-level BPE tokenizer trained on the text below, and a chat template. A `width` of 4 makes
+layers wide enough for quantization in groups of 128. The same bytes
 everywhere and always: Python promises the sequence of `random.random()` for a seed, and the tokenizer is
 trained here.
 
@@ -79,20 +80,23 @@ _CHAT_TEMPLATE = (
 Pair = tuple[str, str]
 
 
-def write_tiny_llama(folder: Path, *, seed: int = 0) -> None:
+def write_tiny_llama(folder: Path, *, seed: int = 0, width: int = 1) -> None:
     """Write the checkpoint into a folder, made if it does not exist; about a second."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in tiny_llama(seed=seed).items():
+    for name, content in tiny_llama(seed=seed, width=width).items():
         (folder / name).write_bytes(content)
 
 
-def tiny_llama(*, seed: int = 0) -> Mapping[str, bytes]:
-    """The checkpoint's files by name; another seed gives other weights of the same shape."""
+def tiny_llama(*, seed: int = 0, width: int = 1) -> Mapping[str, bytes]:
+    """The checkpoint's files by name; another seed gives other weights of the same shape.
+
+    `width` multiplies hidden and intermediate size and the number of heads.
+    """
     return {
         "README.md": _README.encode(),
-        "config.json": _json(_config()),
+        "config.json": _json(_config(width)),
         "generation_config.json": _json({"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}),
-        "model.safetensors": _safetensors(_weights(random.Random(seed))),
+        "model.safetensors": _safetensors(_weights(random.Random(seed), width)),
         "tokenizer.json": _json(_tokenizer()),
         "tokenizer_config.json": _json(_tokenizer_config()),
     }
@@ -102,15 +106,15 @@ def _json(value: Mapping[str, Any]) -> bytes:
     return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
 
 
-def _config() -> dict[str, Any]:
+def _config(width: int) -> dict[str, Any]:
     return {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
-        "hidden_size": HIDDEN,
-        "intermediate_size": INTERMEDIATE,
+        "hidden_size": HIDDEN * width,
+        "intermediate_size": INTERMEDIATE * width,
         "num_hidden_layers": LAYERS,
-        "num_attention_heads": HEADS,
-        "num_key_value_heads": HEADS,
+        "num_attention_heads": HEADS * width,
+        "num_key_value_heads": HEADS * width,
         "vocab_size": VOCABULARY,
         "max_position_embeddings": POSITIONS,
         "rms_norm_eps": 1e-5,
@@ -126,23 +130,24 @@ def _config() -> dict[str, Any]:
     }
 
 
-def _shapes() -> Iterator[tuple[str, tuple[int, ...]]]:
-    yield "model.embed_tokens.weight", (VOCABULARY, HIDDEN)
-    yield "model.norm.weight", (HIDDEN,)
+def _shapes(width: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+    hidden, intermediate = HIDDEN * width, INTERMEDIATE * width
+    yield "model.embed_tokens.weight", (VOCABULARY, hidden)
+    yield "model.norm.weight", (hidden,)
     for layer in range(LAYERS):
         stem = f"model.layers.{layer}"
         for name in ("input_layernorm", "post_attention_layernorm"):
-            yield f"{stem}.{name}.weight", (HIDDEN,)
+            yield f"{stem}.{name}.weight", (hidden,)
         for name in ("q_proj", "k_proj", "v_proj", "o_proj"):
-            yield f"{stem}.self_attn.{name}.weight", (HIDDEN, HIDDEN)
+            yield f"{stem}.self_attn.{name}.weight", (hidden, hidden)
         for name in ("gate_proj", "up_proj"):
-            yield f"{stem}.mlp.{name}.weight", (INTERMEDIATE, HIDDEN)
-        yield f"{stem}.mlp.down_proj.weight", (HIDDEN, INTERMEDIATE)
+            yield f"{stem}.mlp.{name}.weight", (intermediate, hidden)
+        yield f"{stem}.mlp.down_proj.weight", (hidden, intermediate)
 
 
-def _weights(source: random.Random) -> dict[str, tuple[tuple[int, ...], bytes]]:
+def _weights(source: random.Random, width: int) -> dict[str, tuple[tuple[int, ...], bytes]]:
     made = {}
-    for name, shape in sorted(_shapes()):
+    for name, shape in sorted(_shapes(width)):
         count = shape[0] * (shape[1] if len(shape) > 1 else 1)
         norm = len(shape) == 1
         values = [1.0 if norm else (source.random() - 0.5) / 4 for _ in range(count)]

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Protocol, cast
 
-from enginebuild.errors import Problem
 from enginebuild.execution import INPUT, OUTPUT, SCRIPTS
 from enginebuild.quantizers.forms import FORMS, NEVER_QUANTIZED, TOOLS, Form, Tool, ToolName
 from enginebuild_cache import Digest, Json
@@ -58,72 +57,8 @@ def tool_of(quantization: Quantization) -> Tool:
 
 
 def form_of(quantization: Quantization) -> Form:
-    """The method as the tool makes it. Raises KeyError where `check` has a problem with it."""
+    """The method as the tool makes it. Raises KeyError for one that it does not make (`recipe.methods`)."""
     return FORMS[tool_of(quantization).name][quantization.method]
-
-
-def methods_of(tool: str) -> tuple[str, ...]:
-    """The methods that a tool makes."""
-    return tuple(FORMS[cast("ToolName", tool)])
-
-
-def check(quantization: Quantization) -> list[Problem]:
-    """What a tool cannot make of a recipe's quantization, known without the model."""
-    tool = tool_of(quantization)
-    if quantization.method not in FORMS[tool.name]:
-        others = [name for name, forms in FORMS.items() if quantization.method in forms]
-        hint = f"quantization.tool: {others[0]}" if others else f"one of {', '.join(FORMS[tool.name])}"
-        return [Problem((*_PATH, "method"), f"{tool.name} makes no {quantization.method}", hint)]
-    return [*_group_problems(quantization), *_kv_problems(quantization), *_calibration_problems(quantization)]
-
-
-_PATH: tuple[str | int, ...] = ("quantization",)
-
-
-def _group_problems(quantization: Quantization) -> list[Problem]:
-    form, size = form_of(quantization), quantization.group_size
-    if size is None or size == form.group:
-        return []
-    path = (*_PATH, "group_size")
-    if form.group is None:
-        return [Problem(path, f"{quantization.method} has no groups", "leave group_size out")]
-    if not form.adjustable:
-        return [Problem(path, f"{quantization.method} has groups of {form.group}", "leave group_size out")]
-    if size < 16 or size % 16:
-        return [Problem(path, f"groups of {size} are no multiple of 16", "128, 64 and 32 are usual")]
-    return []
-
-
-def _kv_problems(quantization: Quantization) -> list[Problem]:
-    dtype, tool = quantization.kv_cache_dtype, tool_of(quantization)
-    path = (*_PATH, "kv_cache_dtype")
-    if dtype is None:
-        return []
-    if dtype not in tool.kv_cache_dtypes:
-        able = " or ".join(tool.kv_cache_dtypes)
-        return [Problem(path, f"{tool.name} makes no {dtype} KV cache", f"{able}, or leave it out")]
-    if tool.name == "llm-compressor" and quantization.calibration is None:
-        return [
-            Problem(
-                path,
-                "llm-compressor measures the KV cache's scales on calibration data",
-                "add quantization.calibration, or leave kv_cache_dtype out",
-            )
-        ]
-    return []
-
-
-def _calibration_problems(quantization: Quantization) -> list[Problem]:
-    form = form_of(quantization)
-    if quantization.calibration is None and form.calibrates == "always":
-        message = f"{quantization.method} by {quantization.tool} needs calibration data"
-        return [
-            Problem(_PATH, message, "quantization.calibration: {dataset: file:./folder, num_samples: 512}")
-        ]
-    if quantization.calibration and form.calibrates == "never" and quantization.kv_cache_dtype is None:
-        message = f"{quantization.method} by {quantization.tool} does not look at calibration data"
-        return [Problem((*_PATH, "calibration"), message, "leave calibration out")]
-    return []
 
 
 def request(quantization: Quantization, threads: int = THREADS) -> dict[str, Json]:

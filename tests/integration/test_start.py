@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from enginebuild.engines.tensorrt_llm import scripts
+from enginebuild.engines.tensorrt_llm import programs
 from enginebuild.engines.tensorrt_llm.scripts.fitness import Needs
 from parts.services import NVIDIA_STANDIN
 
@@ -26,7 +27,8 @@ OFF = "enginebuild: not started; ENGINEBUILD_CHECK=off starts it all the same\n"
 def ended(
     folder: Path, program: str, *words: str, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    for name, content in scripts.program(program).items():
+    files = programs.starting() if program == "start.py" else programs.describing()
+    for name, content in files.items():
         (folder / name).write_bytes(content)
     path = f"{NVIDIA_STANDIN}:{os.environ['PATH']}"
     return subprocess.run(
@@ -72,7 +74,7 @@ def test_a_machine_that_fits_gets_the_server(tmp_path: Path, site: Path) -> None
 def test_the_server_is_the_very_process(tmp_path: Path, site: Path) -> None:
     """Signals of `docker stop` must reach it, not a parent of it."""
     (tmp_path / "enginebuild.json").write_text(json.dumps({"needs": NEEDS.to_json(), "dtype": "bfloat16"}))
-    for name, content in scripts.program("start.py").items():
+    for name, content in programs.starting().items():
         (tmp_path / name).write_bytes(content)
     path = f"{NVIDIA_STANDIN}:{os.environ['PATH']}"
     process = subprocess.Popen(
@@ -222,3 +224,30 @@ def test_a_machine_of_which_nothing_is_known_is_described(tmp_path: Path) -> Non
 def test_describe_without_a_file(tmp_path: Path) -> None:
     done = ended(tmp_path, "describe.py")
     assert (done.returncode, done.stderr) == (2, "usage: describe.py FILE (- for standard output)\n")
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler for a stand-in of libcuda.so.1")
+def test_forward_compatibility_counts(tmp_path: Path) -> None:
+    """The driver's library is asked what it serves: cuda-compat makes an old driver serve a newer CUDA."""
+    source = tmp_path / "libcuda_standin.c"
+    source.write_text("int cuDriverGetVersion(int *version) { *version = SERVES; return 0; }\n")
+    needs = replace(NEEDS, versions={})
+    said = {}
+    for serves in (13010, 12090):
+        library = tmp_path / "libcuda.so.1"
+        subprocess.run(["cc", "-shared", "-fPIC", f"-DSERVES={serves}", "-o", library, source], check=True)
+        env = {
+            "LD_LIBRARY_PATH": str(tmp_path),
+            "NVIDIA_SMI_STANDIN_GPUS": ONE,
+            "NVIDIA_SMI_STANDIN_DRIVER": "550.54.15",
+        }
+        done = start(tmp_path, needs, env)
+        said[serves] = (done.returncode, done.stderr)
+    older = "this image has CUDA 13.1.0, and the driver here serves CUDA 12.9"
+    assert said == {
+        13010: (0, ""),
+        12090: (
+            5,
+            f"enginebuild: error: {older}\nenginebuild: hint: update the driver\n{OFF}",
+        ),
+    }

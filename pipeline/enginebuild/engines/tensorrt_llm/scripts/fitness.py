@@ -6,8 +6,9 @@ Pure, the standard library alone, for Python 3.8 and newer: images run it from a
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, Mapping, Sequence  # noqa: UP035 - runs on Python 3.8 too
+from typing import Any, Literal
 
 #: refusal: it will not load; warning: it loads, and may disappoint; unknown: could not be compared.
 Level = Literal["refusal", "warning", "unknown"]

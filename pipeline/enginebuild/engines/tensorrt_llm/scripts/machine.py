@@ -10,9 +10,10 @@ import ctypes
 import json
 import os
 import subprocess
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any, Iterable, Mapping, Sequence  # noqa: UP035 - runs on Python 3.8 too
+from typing import Any
 
 #: What nvidia-smi is asked; compute_cap since driver 470.
 FIELDS = ("index", "uuid", "name", "compute_cap", "memory.total", "memory.free", "driver_version")

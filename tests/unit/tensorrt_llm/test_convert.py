@@ -280,6 +280,30 @@ def test_an_unknown_script_gets_what_its_later_self_and_llamas_share(model: str)
             f"name the model it was quantized from; {PYTORCH}",
         ),
         (
+            GPTQ,
+            settings(quantization=quantized("fp8")),
+            "the model is quantized already (gptq), and an engine with fp8 cannot be made from it",
+            f"name the model it was quantized from; {PYTORCH}",
+        ),
+        (
+            {"architectures": ["Qwen2ForCausalLM"]},
+            settings(quantization=quantized("nvfp4")),
+            (
+                "no engine with nvfp4 can be made of Qwen2ForCausalLM: "
+                "engines with nvfp4 are made of LlamaForCausalLM or MixtralForCausalLM alone"
+            ),
+            PYTORCH,
+        ),
+        (
+            LLAMA,
+            settings(build={"pp_reduce_scatter": True}),
+            (
+                "engine.build: pp_reduce_scatter is supported for Mixtral alone, "
+                "and the model is LlamaForCausalLM"
+            ),
+            "remove the line",
+        ),
+        (
             {**LLAMA, "quantization_config": {"quant_method": "awq"}},
             settings(),
             "the model is quantized already (awq), and an engine cannot be made from it",
@@ -340,6 +364,11 @@ def test_an_unknown_script_gets_what_its_later_self_and_llamas_share(model: str)
 )
 def test_what_is_refused(config: Mapping[str, Any], wanted: Settings, message: str, hint: str) -> None:
     assert refused(config, wanted) == (message, hint)
+
+
+def test_mixtral_alone_scatters() -> None:
+    mixtral = {"architectures": ["MixtralForCausalLM"]}
+    assert convert(mixtral, settings(build={"pp_reduce_scatter": "enable"}))
 
 
 def test_what_is_calibrated_is_not_converted() -> None:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Literal
 
-from enginebuild.engines.tensorrt_llm.families import OTHER_WAY, Family, Prequantized
+from enginebuild.engines.tensorrt_llm.families import OTHER_WAY, Family, Prequantized, quantized_already
 from enginebuild.engines.tensorrt_llm.quantizations import weights_reason
 from enginebuild.engines.tensorrt_llm.settings import (
     Settings,
@@ -202,11 +202,7 @@ def _method(settings: Settings, family: Family) -> str | None:
     if source is None:
         return method
     if source.method != "gptq" or method not in (None, "w4a16_gptq"):
-        raise RefusedError(
-            f"the model is quantized already ({source.method}), and an engine "
-            f"{'' if method is None else f'with {method} '}cannot be made from it",
-            f"name the model it was quantized from; {OTHER_WAY}",
-        )
+        raise quantized_already(source, settings)
     _check_gptq(source)
     _check_gpu(settings)
     return "w4a16_gptq"

@@ -9,7 +9,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from enginebuild.engines.tensorrt_llm.settings import Settings, dtype_of
+from enginebuild.engines.tensorrt_llm.quantizations import model_reason
+from enginebuild.engines.tensorrt_llm.rules import model_problems
+from enginebuild.engines.tensorrt_llm.settings import Settings, dtype_of, options_or_none
 from enginebuild.errors import RefusedError
 from enginebuild_cache import Json
 
@@ -77,6 +79,10 @@ def family_of(config: Mapping[str, Json], settings: Settings) -> Family:
 def _family(model: str, config: Mapping[str, Json], settings: Settings) -> Family:
     name, variant = _by_model()[model]
     entry = _document()["families"][name]
+    prequantized = _prequantized(config.get("quantization_config"))
+    if prequantized is not None and settings.route == "quantize":
+        raise quantized_already(prequantized, settings)
+    _check_model(model, settings)
     return Family(
         name=name,
         folder=entry["folder"],
@@ -84,8 +90,18 @@ def _family(model: str, config: Mapping[str, Json], settings: Settings) -> Famil
         contrib=entry.get("contrib", False),
         variant=variant,
         dtype=dtype_of(settings, config),
-        prequantized=_prequantized(config.get("quantization_config")),
+        prequantized=prequantized,
     )
+
+
+def _check_model(architecture: str, settings: Settings) -> None:
+    """What the recipe alone could not tell: methods and options that are for some architectures only."""
+    method = settings.method
+    if method is not None and (reason := model_reason(method, "engine", architecture)):
+        raise RefusedError(f"no engine with {method} can be made of {architecture}: {reason}", OTHER_WAY)
+    known = options_or_none(settings.version, "build") or {}
+    for problem in model_problems(known, settings.build, architecture):
+        raise RefusedError(f"engine.build: {problem.message}", problem.hint)
 
 
 def _prequantized(said: Json) -> Prequantized | None:
@@ -97,6 +113,15 @@ def _prequantized(said: Json) -> Prequantized | None:
         bits=bits if isinstance(bits, int) else None,
         group_size=group_size if isinstance(group_size, int) else None,
         desc_act=said.get("desc_act") is True,
+    )
+
+
+def quantized_already(source: Prequantized, settings: Settings) -> RefusedError:
+    """Why a quantized model is no source for what the recipe asks for."""
+    return RefusedError(
+        f"the model is quantized already ({source.method}), and an engine "
+        f"{'' if settings.method is None else f'with {settings.method} '}cannot be made from it",
+        f"name the model it was quantized from; {OTHER_WAY}",
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from enginebuild_cache.digest import CHUNK, Digest, chunks_of
-from enginebuild_cache.durable import make_folder, publish, remove, unique, write_synced
+from enginebuild_cache.durable import make_folder, remove, sync_folder, unique, write_synced
 from enginebuild_cache.errors import FREE_SPACE, REPAIR, CacheError, failing_as
 from enginebuild_cache.layout import Layout
 from enginebuild_cache.lock import Guard
@@ -102,14 +102,21 @@ class Files:
     def admit(self, temporary: Path, digest: Digest) -> None:
         """Give a finished, synced file its name, in place of one that may be there.
 
-        Raises CacheError; the temporary file is where it was then.
+        A power cut may take the name away again until `sync_names`. Raises CacheError; the temporary file is
+        where it was then.
         """
         path = self.layout.file(digest)
         with self._guard.shared():
             self._uses.mark(digest)
             with failing_as("write", path):
                 make_folder(path.parent)
-                publish(temporary, path)
+                temporary.replace(path)
+
+    def sync_names(self, files: Iterable[File]) -> None:
+        """Make the names of files durable: once for each folder, not for each file. Raises CacheError."""
+        for folder in sorted({self.layout.file(file.digest).parent for file in files}):
+            with failing_as("write", folder):
+                sync_folder(folder)
 
     def list(self) -> Iterator[tuple[Digest, int]]:
         """Every file's digest and size in bytes, in the order of digests."""

@@ -45,6 +45,7 @@ class Records:
             if missing is not None:
                 message = f"cannot record the {record.step} step: {missing.path} is not in the cache"
                 raise CacheError(message, "run again: somebody removed it meanwhile")
+            self._files.sync_names(record.tree)
             for digest in (record.key, *(file.digest for file in record.tree)):
                 self._uses.mark(digest)
             with failing_as("write", path):

@@ -59,3 +59,10 @@ def yaml(keys: Mapping[str, Json], version: str = "1.2.1", **fields: Json) -> li
 def serve(options: Mapping[str, Json], version: str = "1.2.1", **fields: Json) -> list[Problem]:
     """What is found in engine.runtime of mode engine."""
     return check(values({"version": version, "runtime": dict(options)}, **fields))
+
+
+def without(recipe: Mapping[str, Json], name: str) -> dict[str, Json]:
+    """A recipe whose engine section has lost a field, as one that was mistaken."""
+    engine = recipe["engine"]
+    assert isinstance(engine, dict)
+    return {**recipe, "engine": {key: value for key, value in engine.items() if key != name}}

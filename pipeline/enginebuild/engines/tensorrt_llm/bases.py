@@ -22,13 +22,18 @@ def triton_releases() -> dict[str, Release]:
 
 def base_problem(base: str, wanted: Release, server: str | None) -> Problem | None:
     """What is wrong with image.base. `server` None: not known."""
-    found = _other_engine(base) or _other_server(base, wanted, server) or _other_version(base, wanted)
+    right = wanted.triton_image if server == "triton" else None
+    found = (
+        _other_engine(base, right or release_image(wanted.version))
+        or _other_server(base, wanted, server)
+        or _other_version(base, wanted)
+    )
     return Problem(("image", "base"), f"image.base {found[0]}", found[1]) if found else None
 
 
 def builder_problem(image: str, wanted: Release) -> Problem | None:
     """What is wrong with builder.image, which compiles for the version that will serve."""
-    found = _other_engine(image) or _other_version(image, wanted)
+    found = _other_engine(image, release_image(wanted.version)) or _other_version(image, wanted)
     return Problem(("builder", "image"), f"builder.image {found[0]}", found[1]) if found else None
 
 
@@ -47,8 +52,10 @@ def server_problems(wanted: Release, server: str, has_serve: bool) -> Iterator[P
 _Finding = tuple[str, str] | None
 
 
-def _other_engine(image: str) -> _Finding:
-    return ("is vLLM's, and engine.type is tensorrt_llm", "") if _VLLM.search(image) else None
+def _other_engine(image: str, right: str) -> _Finding:
+    if _VLLM.search(image) is None:
+        return None
+    return "is vLLM's, and engine.type is tensorrt_llm", f"write {right}"
 
 
 def _other_server(base: str, wanted: Release, server: str | None) -> _Finding:

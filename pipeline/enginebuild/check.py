@@ -28,7 +28,7 @@ def check_engine(values: Mapping[str, Json]) -> Sequence[Problem]:
     from enginebuild.engines import vllm
 
     args = engine.get("args")
-    return vllm.check_arguments(str(engine["version"]), args) if isinstance(args, dict) else ()
+    return vllm.check_arguments(str(engine["version"]), args if isinstance(args, dict) else {})
 
 
 def check_folder(recipe: Recipe) -> None:

@@ -21,6 +21,7 @@ def engine_problems(values: Mapping[str, Json], root: MappingNode) -> Iterator[P
         yield from _of_the_other(
             root, TENSORRT_LLM_ALONE, "TensorRT-LLM's", "vLLM's arguments are engine.args"
         )
+        yield from _timing_cache(section(values, "builder"))
     elif engine.get("type") == "tensorrt_llm":
         hint = "write trtllm-build's options in engine.build, the server's in engine.runtime"
         yield from _of_the_other(root, VLLM_ALONE, "vLLM's", hint)
@@ -63,6 +64,12 @@ def _of_the_other(root: MappingNode, keys: tuple[str, ...], whose: str, hint: st
             yield Problem(
                 ("engine", key), f"engine.{key} is {whose} alone", f"delete it; {hint}", on_key=True
             )
+
+
+def _timing_cache(builder: Mapping[str, Json]) -> Iterator[Problem]:
+    if builder.get("timing_cache") is not None:
+        message = "builder.timing_cache is for trtllm-build, which vLLM does not run"
+        yield Problem(("builder", "timing_cache"), message, "delete it", on_key=True)
 
 
 def _mode(engine: Mapping[str, Json], image: Mapping[str, Json]) -> Iterator[Problem]:

@@ -140,7 +140,7 @@ def _recipe_around(path: str) -> dict[str, Any]:
     section, _, name = path.rpartition(".")
     if section == "model":
         document["model"] = {"source": "hf://org/tiny"}
-    elif section == "engine" and name in ("mode", "build", "runtime", "server"):
+    elif name in ("mode", "build", "runtime", "server", "timing_cache"):
         document |= {"engine": {"type": "tensorrt_llm", "version": "1.2.1"}, "image": {"base": "scratch"}}
     elif section.startswith("quantization"):
         method = "fp8" if name == "tool" else "w4a16_awq"

@@ -34,6 +34,27 @@ image:
   tags: ["{key}", latest]
   labels: {a: b}
 """
+SOUND_TENSORRT_LLM = """\
+version: 1
+name: tiny
+model: hf://org/tiny
+quantization:
+  method: w4a16_awq
+  tool: quantize.py
+  kv_cache_dtype: int8
+  group_size: 64
+  calibration: {dataset: "hf://datasets/org/texts@v1", num_samples: 8}
+gpu: L4
+engine:
+  type: tensorrt_llm
+  version: 1.2.1
+  mode: engine
+  build: {gemm_plugin: auto}
+  runtime: {max_batch_size: 8}
+image: {base: "nvcr.io/nvidia/tensorrt-llm/release:1.2.1"}
+builder: {gpus: ["0"], timeout: 4h, memory: 16GB}
+"""
+SOUNDS = (SOUND, SOUND_TENSORRT_LLM)
 SECRET = "hf_Zyxwvutsrqponmlkjihgfedcba"
 CHARACTERS = "\n\t :-?,[]{}#&*!|>'\"%@`~.0123456789abc\\\r\ufeff\u2028\x85\xa0é模"
 WORDS = """
@@ -86,15 +107,20 @@ def test_pieces_of_yaml(text: str) -> None:
 
 
 @bounded
-@given(st.integers(0, len(SOUND)), st.integers(0, 30), st.lists(PIECES, max_size=6).map("".join))
-def test_sound_recipe_with_a_piece_replaced(begin: int, length: int, text: str) -> None:
-    refused_or_read((SOUND[:begin] + text + SOUND[begin + length :]).encode())
+@given(
+    st.sampled_from(SOUNDS),
+    st.integers(0, len(SOUND_TENSORRT_LLM)),
+    st.integers(0, 30),
+    st.lists(PIECES, max_size=6).map("".join),
+)
+def test_sound_recipe_with_a_piece_replaced(sound: str, begin: int, length: int, text: str) -> None:
+    refused_or_read((sound[:begin] + text + sound[begin + length :]).encode())
 
 
 @bounded
-@given(st.integers(0, len(SOUND.encode())), st.binary(max_size=4))
-def test_sound_recipe_with_bytes_put_in(place: int, inserted: bytes) -> None:
-    content = SOUND.encode()
+@given(st.sampled_from(SOUNDS), st.integers(0, len(SOUND_TENSORRT_LLM)), st.binary(max_size=4))
+def test_sound_recipe_with_bytes_put_in(sound: str, place: int, inserted: bytes) -> None:
+    content = sound.encode()
     refused_or_read(content[:place] + inserted + content[place:])
 
 
@@ -111,8 +137,9 @@ def test_overrides(text: str) -> None:
     assert isinstance(changed, MappingNode)
 
 
-def test_the_sound_recipe_is_sound() -> None:
-    assert isinstance(refused_or_read(SOUND.encode()), Recipe)
+@pytest.mark.parametrize("sound", SOUNDS)
+def test_the_sound_recipe_is_sound(sound: str) -> None:
+    assert isinstance(refused_or_read(sound.encode()), Recipe)
 
 
 @pytest.mark.parametrize(

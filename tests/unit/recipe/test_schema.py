@@ -26,6 +26,7 @@ BEYOND = {
     "builder-image-no-tag",
     "builder-timing-cache-folder",
     "builder-timing-cache-home",
+    "builder-timing-cache-of-vllm",
     "image-base-archive",
     "image-base-layout-home",
     "image-base-layout-url",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -25,6 +26,26 @@ read(Path(sys.argv[1]))
 slow = {"pydantic", "jsonschema", "difflib", "importlib.metadata", "httpx2", "huggingface_hub", "click"}
 sys.exit(",".join(slow & set(sys.modules)) or None)
 """
+
+
+#: What a recipe for vLLM does without.
+CHECKING = """\
+import sys
+from pathlib import Path
+from enginebuild.check import read_checked
+read_checked(Path(sys.argv[1]))
+others = ("enginebuild.engines.tensorrt_llm", "enginebuild.quantizers")
+sys.exit(",".join(name for name in sys.modules if name.startswith(others)) or None)
+"""
+
+
+def test_a_recipe_for_vllm_reads_nothing_of_tensorrt_llm(tmp_path: Path) -> None:
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text(RECIPE)
+    ran = subprocess.run(
+        [sys.executable, "-c", CHECKING, str(recipe)], capture_output=True, check=False, text=True
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
 
 
 def test_reading_costs_less_than_150_ms_of_processor_time(tmp_path: Path) -> None:

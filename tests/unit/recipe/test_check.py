@@ -1,0 +1,67 @@
+"""An engine's part of a recipe is held against that engine's tables, and shown with the other mistakes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from enginebuild.check import read_checked
+from enginebuild.engines.vllm import VERSIONS
+from enginebuild.errors import RecipeError
+
+
+def refusal(tmp_path: Path, text: str) -> str:
+    path = tmp_path / "r.yaml"
+    path.write_text(f"version: 1\nname: Tiny\nmodel: hf://org/tiny\n{text}")
+    with pytest.raises(RecipeError) as caught:
+        read_checked(path)
+    return caught.value.message.replace(f"{tmp_path}/", "")
+
+
+NAME = (
+    "r.yaml:2:7: name must be lower-case letters, digits, '.', '_' and '-', 128 at most, not 'Tiny'\n"
+    "  name: Tiny\n"
+    "        ^\n"
+    "  hint: write tiny\n\n"
+)
+
+
+def test_arguments_of_vllm(tmp_path: Path) -> None:
+    text = "engine: {type: vllm, version: 0.33.0, args: {sed: 1}}\nimage: {base: scratch}\n"
+    assert refusal(tmp_path, text) == (
+        f"{NAME}r.yaml:4:46: vLLM 0.33.0 has no argument 'sed'\n"
+        "  engine: {type: vllm, version: 0.33.0, args: {sed: 1}}\n"
+        "                                               ^\n"
+        "  hint: did you mean seed?\n\n"
+        "2 mistakes"
+    )
+
+
+def test_options_of_tensorrt_llm(tmp_path: Path) -> None:
+    text = (
+        "gpu: L4\nengine: {type: tensorrt_llm, version: 1.2.1, build: {gemm_plugn: auto}}\n"
+        "image: {base: scratch}\n"
+    )
+    assert refusal(tmp_path, text) == (
+        f"{NAME}r.yaml:5:54: trtllm-build of TensorRT-LLM 1.2.1 has no option 'gemm_plugn'\n"
+        "  engine: {type: tensorrt_llm, version: 1.2.1, build: {gemm_plugn: auto}}\n"
+        "                                                       ^\n"
+        "  hint: did you mean gemm_plugin?\n\n"
+        "2 mistakes"
+    )
+
+
+def test_a_version_is_checked_beside_arguments_that_are_no_mapping(tmp_path: Path) -> None:
+    text = "engine: {type: vllm, version: 0.1.0, args: [seed]}\nimage: {base: scratch}\n"
+    assert refusal(tmp_path, text) == (
+        f"{NAME}r.yaml:4:31: vLLM 0.1.0 is not a version that enginebuild knows\n"
+        "  engine: {type: vllm, version: 0.1.0, args: [seed]}\n"
+        "                                ^\n"
+        f"  hint: supported versions: {', '.join(VERSIONS)}\n\n"
+        "r.yaml:4:44: engine.args must be a mapping of arguments to values, not a list\n"
+        "  engine: {type: vllm, version: 0.1.0, args: [seed]}\n"
+        "                                             ^\n"
+        "  hint: write argument: value pairs, one per line, or leave the key out\n\n"
+        "3 mistakes"
+    )

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 APPLETS = (
-    *("sh", "cat", "cp", "echo", "env", "find", "grep", "id", "ls", "mkdir", "ps", "rm"),
+    *("sh", "cat", "chown", "cp", "echo", "env", "find", "grep", "id", "ls", "mkdir", "ps", "rm"),
     *("sha256sum", "sleep", "stat", "sync", "test", "touch", "true", "wc", "wget"),
 )
 NAME = "busybox-base"

@@ -5,17 +5,17 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import docker
 import docker.errors
-import docker.types
-from docker.types import DeviceRequest
+from docker.types import DeviceRequest, Ulimit
 
 from enginebuild.errors import EngineBuildError, StepError
+from enginebuild.events import Note, Report
 from enginebuild.execution import CommandFailed, Execution, Log
 from enginebuild.runners.container import ULIMITS, Mounted
 from enginebuild.runners.containers import container, mount
@@ -24,8 +24,12 @@ from enginebuild.runners.log_lines import LogLines
 from enginebuild.runners.machine import Gpu, gigabytes
 from enginebuild.runners.words import cannot_start, failed, killed, secrets_of, timed_out
 
+#: runc's words where the engine lacks CAP_SYS_RESOURCE: one that is rootless, or runs in a container.
+_NO_LIMITS = "error setting rlimit"
+_OWN_LIMITS = f"the Docker Engine may not raise limits: {' and '.join(ULIMITS)} stay as they are there"
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class ContainerCommands:
     """What the containers of one execution share. `until`: when its time is over (monotonic seconds)."""
 
@@ -35,6 +39,8 @@ class ContainerCommands:
     mounts: Sequence[Mounted]
     gpus: Sequence[Gpu]
     until: float
+    report: Report
+    ulimits: Mapping[str, int] = field(default_factory=lambda: ULIMITS)
 
     def run(self, command: tuple[str, ...], log: Log) -> None:
         """Run one in a container of its own. Raises CommandFailed and StepError."""
@@ -53,17 +59,33 @@ class ContainerCommands:
     def _started(self, command: tuple[str, ...]) -> Iterator[str]:
         with contextlib.ExitStack() as stack:
             try:
-                options = self._options() | {"entrypoint": [command[0]], "command": list(command[1:])}
-                name = stack.enter_context(container(self.client, self.image, self.execution.step, **options))
-                self.client.api.start(name)
+                name = self._start(stack, command)
             except docker.errors.APIError as error:
                 raise self._refusal(command, str(error.explanation or error)) from error
             yield name
 
-    def _options(self) -> dict[str, Any]:
+    def _start(self, stack: contextlib.ExitStack, command: tuple[str, ...]) -> str:
+        made = container(self.client, self.image, self.execution.step, **self._options(command))
+        try:
+            with contextlib.ExitStack() as attempt:
+                name = attempt.enter_context(made)
+                self.client.api.start(name)
+                stack.push(attempt.pop_all())
+        except docker.errors.APIError as error:
+            if _NO_LIMITS not in str(error) or not self.ulimits:
+                raise
+            self.report(Note(f"{_OWN_LIMITS} (by hand, leave out --ulimit)", "warning"))
+            self.ulimits = {}
+            return self._start(stack, command)
+        return name
+
+    def _options(self, command: tuple[str, ...]) -> dict[str, Any]:
         execution, limits = self.execution, self.execution.limits
         gpus = [gpu.index for gpu in self.gpus]
         return {
+            "entrypoint": [command[0]],
+            "command": list(command[1:]),
+            "ulimits": [Ulimit(name=name, soft=n, hard=n) for name, n in self.ulimits.items()],
             "labels": {"enginebuild.step": execution.step},
             "environment": {**execution.variables, **secrets_of(execution)},
             "mounts": [mount(each) for each in self.mounts],
@@ -71,7 +93,6 @@ class ContainerCommands:
             "mem_limit": limits.memory,
             "memswap_limit": limits.memory,  # no swap beside it: a build in swap takes days
             "shm_size": limits.shared_memory,
-            "ulimits": [docker.types.Ulimit(name=name, soft=n, hard=n) for name, n in ULIMITS.items()],
             "security_opt": ["no-new-privileges"],
             "device_requests": [DeviceRequest(device_ids=gpus, capabilities=[["gpu"]])] if gpus else [],
         }

@@ -71,7 +71,9 @@ class DockerRunner:
                 raise cannot_start(execution, choice.lacking)
             with self._folders(client, image, folders, facts) as mounts:
                 until = time.monotonic() + execution.limits.timeout
-                commands = ContainerCommands(client, image, execution, mounts, choice.gpus, until)
+                commands = ContainerCommands(
+                    client, image, execution, mounts, choice.gpus, until, self.report
+                )
                 for command in execution.commands:
                     log(f"$ {shown(command)}")
                     commands.run(command, log)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -38,6 +39,7 @@ def engine() -> Iterator[docker.DockerClient]:
     """A client of the engine that DOCKER_HOST names, or of the local one. Its errors become StepError."""
     client = None
     try:
+        _knock(host())
         with forwarded(host()) as address:
             client = docker.from_env(
                 timeout=_TIMEOUT, environment={**os.environ, "DOCKER_HOST": address} if address else None
@@ -45,7 +47,7 @@ def engine() -> Iterator[docker.DockerClient]:
             yield client
     except docker.errors.APIError as error:
         raise StepError(f"the Docker Engine says: {error.explanation or error}") from error
-    except (docker.errors.DockerException, *LOST) as error:
+    except (docker.errors.DockerException, OSError, *LOST) as error:
         raise StepError(
             f"no Docker Engine at {host()}: {_cause(error)}",
             "is it running, may you use its socket, and is DOCKER_HOST right?",
@@ -53,6 +55,13 @@ def engine() -> Iterator[docker.DockerClient]:
     finally:
         if client is not None:
             client.close()
+
+
+def _knock(address: str) -> None:
+    """Raises OSError if nobody listens at a Unix socket; docker 7.2 would leave its own socket open then."""
+    if address.startswith("unix://"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.connect(address.removeprefix("unix://"))
 
 
 def host() -> str:
@@ -87,11 +96,11 @@ def gives_gpus(facts: Mapping[str, Any]) -> bool:
     return not is_here() or shutil.which(_HOOK, path=path) is not None
 
 
-def _cause(error: BaseException) -> str:
+def _cause(error: BaseException | None) -> str:
     """What the system said, without what two libraries say around it."""
-    inner, said = error, str(error)
-    while (below := inner.__cause__ or inner.__context__) is not None:
-        inner = below
+    said, inner = str(error), error
+    while inner is not None:
         if isinstance(inner, OSError):
             said = inner.strerror or str(inner)
+        inner = inner.__cause__ or inner.__context__
     return said

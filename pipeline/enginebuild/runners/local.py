@@ -84,8 +84,9 @@ class LocalRunner:
         variables = _variables(execution, environment, folders, ())
         if execution.gpus.ids:
             variables |= _visible(execution.gpus.ids)
-        del variables["PATH"]
-        words = [f"PATH={shlex.quote(str(environment.folder / 'bin'))}:$PATH"]
+        for name in ("PATH", *_PASSED):  # the shell has them
+            variables.pop(name, None)
+        words = [f'PATH={shlex.quote(str(environment.folder / "bin"))}:"$PATH"']
         words += [f"{name}={shlex.quote(value)}" for name, value in sorted(variables.items())]
         return " ".join([*words, shlex.join(_located(command, folders))])
 

@@ -5,6 +5,7 @@ import pytest
 from enginebuild.engines.tensorrt_llm.check import check
 from enginebuild.engines.tensorrt_llm.versions import check_version
 from enginebuild.errors import Problem
+from enginebuild_cache import Json
 from parts.trtllm_values import triton, values, without
 
 

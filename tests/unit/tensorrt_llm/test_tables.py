@@ -34,6 +34,14 @@ def test_the_tables_are_what_the_facts_say() -> None:
         assert (_FOLDER / name).read_text() == text, f"run derive.py: {name} is another"
 
 
+def test_what_is_left_out_is_in_the_facts() -> None:
+    if not _FACTS.is_dir():
+        missing("no folder ../shared/facts/trtllm beside the checkout: nothing says what is left out")
+    described = [json.loads(path.read_text())["options"] for path in _FACTS.glob("*_*.json")]
+    names = {option["dest"] for options in described if isinstance(options, list) for option in options}
+    assert names >= derive.LEFT_OUT
+
+
 def _facts(folder: Path, **commands: Any) -> Path:
     """A folder of facts; `build_0_12_0` is the file 0.12.0_build.json, `llmargs` that of 1.3.0rc3."""
     for name, described in {"llmargs": {}, **commands}.items():

@@ -24,14 +24,13 @@ COMMANDS = ("build", "quantize", "serve", *(f"convert_{family}" for family in FA
 
 #: Options of quantize.py and convert_checkpoint.py that are neither written nor refused: other sources than a
 #: Hugging Face folder, the shape of a model without one, Medusa heads, automatic mixed precision.
-_LEFT_OUT = frozenset(
+LEFT_OUT = frozenset(
     """
-    auto_quantize_bits autoq_format ckpt_type_jax dataset_cache_dir decoder_type disable_moe_router
-    enable_sparsity hidden_act hidden_size inter_size load_by_shard max_draft_len max_medusa_token_len
-    medusa_hidden_act medusa_model_dir meta_ckpt_dir mlp_bias model_cls_file moe_num_experts moe_renorm_mode
-    moe_top_k n_embd n_head n_kv_head n_layer n_positions nemo_ckpt_path nemo_rename_key norm_eps
-    num_medusa_heads num_medusa_layers only_multimodal partial_rotary_factor per_layer quant_medusa_head
-    rms_norm_eps rotary_base rotary_scaling save_config_only use_prompt_tuning vocab_size weight_compression
+    auto_quantize_bits autoq_format dataset_cache_dir decoder_type ffn_dim_multiplier hidden_act inter_size
+    load_by_shard max_draft_len medusa_hidden_act medusa_model_dir meta_ckpt_dir moe_num_experts
+    moe_renorm_mode moe_top_k multiple_of n_embd n_head n_kv_head n_layer n_positions nemo_ckpt_path
+    nemo_rename_key num_medusa_heads num_medusa_layers quant_medusa_head rms_norm_eps rotary_base
+    save_config_only vocab_size weight_compression
     """.split()  # noqa: SIM905
 )
 
@@ -104,7 +103,7 @@ def _merged(tables: dict[str, dict[str, dict[str, Any]]]) -> dict[str, list[dict
 def _entries(command: str, options: Any) -> dict[str, dict[str, Any]]:
     """The options of one parser by name, without what is left out."""
     found = options if isinstance(options, list) else _click(options)
-    left_out = _LEFT_OUT if command not in ("build", "serve") else frozenset()
+    left_out = LEFT_OUT if command not in ("build", "serve") else frozenset()
     return {o["dest"]: _entry(o) for o in found if o["dest"] not in left_out}
 
 

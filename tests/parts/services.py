@@ -35,6 +35,8 @@ REQUIRED = "ENGINEBUILD_REQUIRE_SERVICES"
 PACKAGES = {
     "docker": "docker.io",
     "dockerd": "docker.io",
+    "containerd": "containerd",
+    "ctr": "containerd",
     "docker-registry": "docker-registry",
     "podman": "podman",
     "openssl": "openssl",

@@ -372,3 +372,22 @@ def test_an_image_in_a_docker_engine(
     # Kubernetes may run what lies elsewhere: there it is a warning.
     elsewhere = doctor(layout_with(tmp_path / "image", LABELS), env=alone).ok()
     assert elsewhere.stdout.splitlines()[3].startswith("  warning: no NVIDIA container runtime: ")
+
+
+@pytest.mark.registry
+def test_an_index_in_a_registry(tmp_path: Path, registry: str) -> None:
+    """Its entries repeat the labels, so that no image of it is read."""
+    name = f"{registry}/llm/doctor:v1"
+    images = [
+        layout_with(tmp_path / "engine", LABELS),
+        layout_with(tmp_path / "plain", VLLM),
+    ]
+    made = cli.enginebuild("index", name, *images).ok()
+    assert H100 in cli.enginebuild("inspect", name).ok().stdout, made.stdout
+    done = doctor(name, "--json", gpus="NVIDIA L4, 8.9, 23034, 22563").ok()
+    assert [each["fits"] for each in done.document["compared"]] == [False, True]
+    (engine,) = [each for each in done.document["compared"] if each["needs"]["tied"]]
+    assert engine["needs"] == manifest_for(1).needs.to_json()
+    one = doctor(engine["name"], gpus="NVIDIA L4, 8.9, 23034, 22563")
+    assert one.code == 5
+    assert one.stdout.splitlines()[0] == engine["name"]

@@ -158,6 +158,12 @@ CASES: dict[str, tuple[Needs, Machine, list[Finding]]] = {
         replace(TWO, driver="580.95.05"),
         [Finding("warning", f"CUDA 13.1.0 came with driver 590.44, here is 580.95.05: {PTX}")],
     ),
+    "the oldest driver of CUDA 13": (
+        replace(ENGINE, own_driver=None),
+        replace(TWO, driver="580"),
+        [],
+    ),
+    "the driver that came with it": (ENGINE, replace(TWO, driver="590.44"), []),
     "a driver that is not told": (
         ENGINE,
         replace(TWO, driver=None),

@@ -39,6 +39,7 @@ LINES = """0, GPU-aaaa-1, NVIDIA L4, 8.9, 23034, 22563, 580.95.05
             "0, GPU-aaaa-1, NVIDIA L4, [N/A], 23034, 22563, [N/A]\n",
             Gpus((Gpu(0, "GPU-aaaa-1", "NVIDIA L4", None, 23034 << 20, 22563 << 20),), None),
         ),
+        (LINES.replace("10, 580.95.05", "10, [N/A]"), BOTH),
     ],
 )
 def test_lines_of_nvidia_smi(text: str, found: Gpus) -> None:
@@ -53,6 +54,7 @@ def test_lines_of_nvidia_smi(text: str, found: Gpus) -> None:
         ("1,0", [SECOND, FIRST], ""),
         ("0, 7, 1", [FIRST], ""),
         ("GPU-bb", [SECOND], ""),
+        ("G", [], "CUDA_VISIBLE_DEVICES is 'G'"),
         ("", [], "CUDA_VISIBLE_DEVICES is ''"),
         ("-1", [], "CUDA_VISIBLE_DEVICES is '-1'"),
         ("MIG-1234", [FIRST, SECOND], ""),

@@ -125,6 +125,15 @@ def test_another_document_is_no_manifest(change: dict[str, Any]) -> None:
         Manifest.from_json(made().to_json() | change)
 
 
+def test_an_engine_of_nobodys_version_is_none() -> None:
+    document = made(needs=Needs(True, 2)).to_json()
+    with pytest.raises(ValueError) as refused:
+        Manifest.from_json(document)
+    assert str(refused.value) == (
+        "this is no manifest of an engine: it does not say which TensorRT-LLM built it"
+    )
+
+
 def test_a_part_of_a_manifest_is_none() -> None:
     document = made().to_json()
     for name in document:

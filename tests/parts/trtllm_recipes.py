@@ -69,9 +69,9 @@ class Workshop:
     def words(recipe: Path, *more: str | Path) -> tuple[str | Path, ...]:
         return ("run", recipe, "--push", "--json", "--cache-dir", recipe.parent / "cache", *more)
 
-    def created(self, since: float) -> list[str]:
-        """The images of containers that were made of this registry's images since then."""
-        told = ("--since", f"{since:.6f}", "--until", f"{time.time():.6f}", "--filter", "event=create")
+    def started(self, since: float) -> list[str]:
+        """The images of the containers that were started of this registry's images since then."""
+        told = ("--since", f"{since:.6f}", "--until", f"{time.time():.6f}", "--filter", "event=start")
         said = self.engine.docker("events", *told, "--format", "{{.Actor.Attributes.image}}")
         return [line for line in said.splitlines() if self.registry in line]
 

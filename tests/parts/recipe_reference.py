@@ -15,7 +15,7 @@ from enginebuild.recipe import catalogue
 from enginebuild.recipe.builder_section import BUILDER
 from enginebuild.recipe.engine_section import ENGINE
 from enginebuild.recipe.format import CACHE, IMAGE, MODEL, RECIPE
-from enginebuild.recipe.methods import METHODS, READERS, SUPPORTED
+from enginebuild.recipe.methods import METHODS, READERS, SUPPORTED, Method
 from enginebuild.recipe.quantization_section import CALIBRATION, QUANTIZATION
 from enginebuild.recipe.section import Field, Section
 
@@ -64,8 +64,16 @@ def _methods() -> str:
             ", ".join(tool for tool, made in SUPPORTED[served].items() if name in made.methods)
             for served in READERS
         ]
-        rows.append(f"| `{name}` | {'needed' if method.calibrated else ''} | {' | '.join(tools)} |")
+        rows.append(f"| `{name}` | {_texts(method)} | {' | '.join(tools)} |")
     return "\n".join(rows) + "\n"
+
+
+def _texts(method: Method) -> str:
+    """For whom a method needs texts."""
+    others = " and ".join(READERS[served] for served in method.otherwise)
+    if method.calibrated:
+        return f"needed, except for {others}" if others else "needed"
+    return f"for {others}" if others else ""
 
 
 def _gpus() -> str:

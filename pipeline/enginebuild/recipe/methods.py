@@ -17,22 +17,23 @@ GROUP_SIZE = 128
 Target = Literal["vllm", "engine", "pytorch"]
 
 
+TARGETS: tuple[Target, ...] = ("vllm", "engine", "pytorch")
+
+
 @dataclass(frozen=True, slots=True)
 class Method:
-    """`groups`: weights share scales in groups of a size that can be chosen. `calibrated`: needs texts.
-
-    `why_not` says why the others need none. `found`: the targets for which nothing is quantized, for they
-    take a model that already is.
+    """`groups`: weights share scales in groups of a size that can be chosen. `calibrated`: needs texts; for the
+    targets in `otherwise` it is the other way round. `why_not` says why it needs none.
     """
 
     name: str
     groups: bool = False
     calibrated: bool = False
     why_not: str = ""
-    found: tuple[Target, ...] = ()
+    otherwise: tuple[Target, ...] = ()
 
     def needs_texts(self, served: Target | None) -> bool:
-        return self.calibrated and served not in self.found
+        return self.calibrated != (served in self.otherwise)
 
 
 _WHILE_SERVING = "activations are scaled while serving"
@@ -42,7 +43,12 @@ METHODS: Mapping[str, Method] = {
     method.name: method
     for method in (
         Method("fp8", calibrated=True),
-        Method("fp8_per_channel_per_token", why_not=_WHILE_SERVING),
+        Method(
+            "fp8_per_channel_per_token",
+            why_not=_WHILE_SERVING,
+            # quantize.py reads texts for all but weights alone, and downloads some if it is given none.
+            otherwise=("engine",),
+        ),
         Method("fp8_block_scales", why_not=_WHILE_SERVING),
         Method("w8a8_int8", calibrated=True),
         Method("w8a16", why_not=_WEIGHTS_ALONE),
@@ -53,7 +59,7 @@ METHODS: Mapping[str, Method] = {
             groups=True,
             calibrated=True,
             # convert_checkpoint.py takes GPTQ's checkpoints, and quantize.py makes none.
-            found=("engine",),
+            otherwise=("engine",),
             why_not="for mode engine the model is one that GPTQ has quantized already",
         ),
         Method("w4a8_awq", groups=True, calibrated=True),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from enginebuild.errors import Problem
 from enginebuild.recipe.kinds import Invalid, Path, Schema, dotted
-from enginebuild.recipe.methods import METHODS
+from enginebuild.recipe.methods import METHODS, TARGETS
 from enginebuild.recipe.node import MappingNode, Node
 from enginebuild.recipe.section import ShortOrSection
 from enginebuild_cache import Json
@@ -18,7 +18,7 @@ class QuantizationKind(ShortOrSection):
 
     def schema(self) -> Schema:
         """As one text, only what needs nothing more."""
-        alone = [each.name for each in METHODS.values() if not each.calibrated or each.found]
+        alone = [name for name, method in METHODS.items() if not all(map(method.needs_texts, TARGETS))]
         return {"anyOf": [{"enum": ["none", *alone]}, self.section.schema()]}
 
     def read(self, node: Node, path: Path, problems: list[Problem]) -> Json | Invalid:

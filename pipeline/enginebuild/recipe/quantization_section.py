@@ -6,7 +6,7 @@ from enginebuild.recipe import forms
 from enginebuild.recipe.containers import ListOf
 from enginebuild.recipe.forms import DATASET_EXAMPLE
 from enginebuild.recipe.kinds import Choice, Count, Text
-from enginebuild.recipe.methods import GROUP_SIZE, METHODS, TOOLS
+from enginebuild.recipe.methods import GROUP_SIZE, METHODS, TARGETS, TOOLS
 from enginebuild.recipe.quantization_words import (
     KV_CACHE_DTYPES,
     KV_CACHE_REFUSALS,
@@ -51,9 +51,9 @@ def _without(*keys: str) -> dict[str, Json]:
     return {"properties": dict.fromkeys(keys, False)}
 
 
-_NO_DATA = [method.name for method in METHODS.values() if not method.calibrated]
-#: Without those that one engine wants data for and another does not.
-_WITH_DATA = [method.name for method in METHODS.values() if method.calibrated and not method.found]
+#: Whatever serves: a schema cannot tell.
+_NEVER_TEXTS = [name for name, method in METHODS.items() if not any(map(method.needs_texts, TARGETS))]
+_ALWAYS_TEXTS = [name for name, method in METHODS.items() if all(map(method.needs_texts, TARGETS))]
 _NO_GROUPS = [method.name for method in METHODS.values() if not method.groups]
 
 QUANTIZATION = Section(
@@ -105,10 +105,10 @@ QUANTIZATION = Section(
                 "then": _without("tool", "kv_cache_dtype", "group_size", "exclude_modules", "calibration"),
             },
             {"if": _method_in(*_NO_GROUPS), "then": _without("group_size")},
-            {"if": _method_in(*_WITH_DATA), "then": {"required": ["calibration"]}},
+            {"if": _method_in(*_ALWAYS_TEXTS), "then": {"required": ["calibration"]}},
             {"if": {"required": ["kv_cache_dtype"]}, "then": {"required": ["calibration"]}},
             {
-                "if": {"allOf": [_method_in(*_NO_DATA), _without("kv_cache_dtype")]},
+                "if": {"allOf": [_method_in(*_NEVER_TEXTS), _without("kv_cache_dtype")]},
                 "then": _without("calibration"),
             },
         ]

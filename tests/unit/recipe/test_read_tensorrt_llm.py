@@ -111,7 +111,10 @@ def test_a_mode_that_is_not_written_is_that_of_the_version(engine: str, mode: st
     assert recipe(SMALLEST.replace("version: 1.2.1}", engine + "}")).engine.mode == mode
 
 
-def quantized(written: str, engine: str = "{type: vllm, version: 0.33.0}") -> Quantization | None:
+VLLM = "{type: vllm, version: 0.33.0}"
+
+
+def quantized(written: str, engine: str = VLLM) -> Quantization | None:
     text = f"version: 1\nname: tiny\nmodel: hf://org/tiny\nengine: {engine}\nimage: {{base: scratch}}\n"
     return recipe(f"{text}quantization: {written}\n").quantization
 
@@ -122,19 +125,29 @@ def test_none_quantizes_nothing(written: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("engine", "tool", "excluded"),
+    ("engine", "method", "tool", "excluded"),
     [
-        ("{type: vllm, version: 0.33.0}", "llm-compressor", ("lm_head",)),
-        ("{type: tensorrt_llm, version: 1.2.1, mode: pytorch}", "modelopt", ("lm_head",)),
-        ("{type: tensorrt_llm, version: 1.2.1, mode: engine}", "quantize.py", None),
-        ("{type: tensorrt_llm, version: 1.2.1, build: {}}", "quantize.py", None),
+        (VLLM, "w8a16", "llm-compressor", ("lm_head",)),
+        ("{type: tensorrt_llm, version: 1.2.1, mode: pytorch}", "fp8_block_scales", "modelopt", ("lm_head",)),
+        ("{type: tensorrt_llm, version: 1.2.1, mode: engine}", "w8a16", "quantize.py", None),
+        ("{type: tensorrt_llm, version: 1.2.1, build: {}}", "w8a16", "quantize.py", None),
     ],
 )
 def test_the_tool_that_is_not_written_is_the_engines(
-    engine: str, tool: str, excluded: tuple[str, ...] | None
+    engine: str, method: str, tool: str, excluded: tuple[str, ...] | None
 ) -> None:
-    expected = Quantization("fp8_per_channel_per_token", tool, None, None, excluded, None)
-    assert quantized("fp8_per_channel_per_token", engine) == expected
+    assert quantized(method, engine) == Quantization(method, tool, None, None, excluded, None)
+
+
+def test_rowwise_fp8_needs_texts_for_an_engine_alone() -> None:
+    engine = "{type: tensorrt_llm, version: 1.2.1, mode: engine}"
+    written = f"{{method: fp8_per_channel_per_token, {CALIBRATED}}}"
+    assert quantized(written, engine) == Quantization(
+        "fp8_per_channel_per_token", "quantize.py", None, None, None, DEFAULTS
+    )
+    assert quantized("fp8_per_channel_per_token") == Quantization(
+        "fp8_per_channel_per_token", "llm-compressor", None, None, ("lm_head",), None
+    )
 
 
 BY_DIGEST = f"registry.example.com/trtllm@sha256:{'0a' * 32}"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
+from enginebuild.check import read_checked
 from enginebuild.errors import RecipeError
 from enginebuild.recipe import parse
 from enginebuild.recipe.compose import DEEPEST, MOST_ALIASED, MOST_VALUES
@@ -32,8 +34,10 @@ def test_generated_parts() -> None:
 
 
 @pytest.mark.parametrize("recipe", re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL))
-def test_recipes_on_the_page(recipe: str) -> None:
-    parse(recipe.encode(), "recipe.yaml")
+def test_recipes_on_the_page(recipe: str, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(recipe)
+    read_checked(path)
 
 
 def test_the_whole_recipe_has_every_key() -> None:

@@ -49,6 +49,8 @@ BEYOND = {
     "model-revision-twice",
     # Python's re lets $ match before a final line break; ECMA's, which JSON Schema names, does not.
     "name-line-break",
+    "quantization-calibration-missing-rowwise",
+    "quantization-calibration-needless",
     "quantization-dataset-home",
     "quantization-dataset-revision",
     "quantization-dataset-token",

@@ -200,6 +200,24 @@ def test_an_unknown_key(given: dict[str, Json], path: tuple[str | int, ...], mes
             "give the absolute path of a folder that the base image or a mounted volume has",
         ),
         (
+            {"speculative_config": {"decoding_type": "Medusa", "num_medusa_heads": 4}},
+            ("speculative_config", "decoding_type"),
+            "speculative_config.decoding_type Medusa is for engines: the pytorch backend refuses it",
+            "write Eagle, MTP, NGram or DraftTarget",
+        ),
+        (
+            {"speculative_config": {"decoding_type": "Lookahead"}},
+            ("speculative_config", "decoding_type"),
+            "speculative_config.decoding_type Lookahead is for engines: the pytorch backend refuses it",
+            "write Eagle, MTP, NGram or DraftTarget",
+        ),
+        (
+            {"speculative_config": {"decoding_type": "Eagle"}},
+            ("speculative_config",),
+            "speculative_config of this kind needs speculative_model",
+            "add it: give the absolute path of a folder that the base image or a mounted volume has",
+        ),
+        (
             {"lora_config": {"lora_dir": ["/a", "b"]}},
             ("lora_config", "lora_dir", 1),
             'lora_config.lora_dir "b" will not be there: the image holds one model and is offline',

@@ -29,6 +29,8 @@ _NOT_ON_SM100 = (
 )
 #: Modes whose draft weights come from another model, by scripts of their own (medusa, eagle, redrafter).
 _OTHER_WEIGHTS = ("medusa", "eagle", "explicit_draft_tokens")
+#: Kinds of speculative_config that the PyTorch backend does not have.
+_ENGINE_ONLY = ("Medusa", "Lookahead")
 _NEWEST = "1.3.0rc3"
 _SIZES = ("max_batch_size", "max_beam_width", "max_num_tokens", "max_seq_len")
 
@@ -128,15 +130,26 @@ def yaml_problems(runtime: Mapping[str, Json]) -> Iterator[Problem]:
         message = "load_format dummy serves random weights"
         yield Problem((*RUNTIME, "load_format"), message, "remove the line: auto loads the model")
     speculative = runtime.get("speculative_config")
-    drafter = speculative.get("speculative_model") if isinstance(speculative, dict) else None
-    if isinstance(drafter, str):
-        place = ("speculative_config", "speculative_model")
-        yield from _absolute("speculative_config.speculative_model", drafter, place)
+    if isinstance(speculative, dict):
+        yield from _speculative(speculative)
     lora = runtime.get("lora_config")
     folders = lora.get("lora_dir") if isinstance(lora, dict) else None
     for index, folder in enumerate(folders if isinstance(folders, list) else []):
         if isinstance(folder, str):
             yield from _absolute("lora_config.lora_dir", folder, ("lora_config", "lora_dir", index))
+
+
+def _speculative(said: Mapping[str, Json]) -> Iterator[Problem]:
+    """What the PyTorch backend says of drafts when it starts (llm_args.py of 1.0 to 1.3.0rc3)."""
+    place, kind, drafter = ("speculative_config",), said.get("decoding_type"), said.get("speculative_model")
+    if kind in _ENGINE_ONLY:
+        message = f"speculative_config.decoding_type {kind} is for engines: the pytorch backend refuses it"
+        yield Problem((*RUNTIME, *place, "decoding_type"), message, "write Eagle, MTP, NGram or DraftTarget")
+    elif kind == "Eagle" and drafter is None:
+        message = "speculative_config of this kind needs speculative_model"
+        yield Problem((*RUNTIME, *place), message, "add it: " + _IN_THE_IMAGE)
+    elif isinstance(drafter, str):
+        yield from _absolute("speculative_config.speculative_model", drafter, (*place, "speculative_model"))
 
 
 def _absolute(name: str, folder: str, place: Path) -> Iterator[Problem]:

@@ -1,3 +1,5 @@
+"""check: engine.build, option by option, and what trtllm-build would raise after parsing."""
+
 from __future__ import annotations
 
 import pytest

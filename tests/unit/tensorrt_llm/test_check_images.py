@@ -1,3 +1,5 @@
+"""check: bases, builders and servers that hold another TensorRT-LLM, or none."""
+
 from __future__ import annotations
 
 import pytest

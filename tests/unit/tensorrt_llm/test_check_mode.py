@@ -1,3 +1,5 @@
+"""check: modes that a version has not, GPUs that it does not know, fields that were mistaken before."""
+
 from __future__ import annotations
 
 import pytest

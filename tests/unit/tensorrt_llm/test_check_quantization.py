@@ -1,3 +1,5 @@
+"""check: methods and KV caches against GPU, mode and version."""
+
 from __future__ import annotations
 
 import itertools

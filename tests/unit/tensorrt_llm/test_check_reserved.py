@@ -1,3 +1,5 @@
+"""check: names in engine.runtime that belong elsewhere, are ours, or cannot be in an image."""
+
 from __future__ import annotations
 
 import pytest

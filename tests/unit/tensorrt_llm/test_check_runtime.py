@@ -1,3 +1,5 @@
+"""check: engine.runtime in mode engine, options of trtllm-serve and keys of Triton's templates."""
+
 from __future__ import annotations
 
 import pytest

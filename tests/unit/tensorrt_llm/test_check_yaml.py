@@ -1,3 +1,5 @@
+"""check: engine.runtime in mode pytorch, keys of trtllm-serve's YAML on every level."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,5 @@
+"""The table of methods, KV caches and GPUs: every cell, and a source for each."""
+
 from __future__ import annotations
 
 import json

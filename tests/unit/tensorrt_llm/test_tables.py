@@ -1,3 +1,5 @@
+"""The option tables: derived again from the facts, and what every version is known to take."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""The versions of TensorRT-LLM: which exist, what each can do, and what is said of the others."""
+
 from __future__ import annotations
 
 import json

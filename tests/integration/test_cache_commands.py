@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from enginebuild.step import beside_document
+from enginebuild_cache import Digest, File, Record, Store, Tree
 from parts import cli, recipes
 from parts.services import missing
 
@@ -161,3 +163,40 @@ def test_a_read_only_cache_is_said(tmp_path: Path, small_disk: Path) -> None:
     assert ended.code == 9
     assert "read-only" in ended.stderr.lower()
     assert "Traceback" not in ended.stderr
+
+
+def test_export_writes_files_that_may_be_changed(cache: Path, tmp_path: Path) -> None:
+    key = keys(cache)["fetch"].removeprefix("sha256:")
+    folder = tmp_path / "new" / "model"
+    ended = command(cache, "export", key[:10], folder).ok()
+    assert ended.stdout == f"fetch {key[:12]}: 5 files, 340.1 kB in {folder}\n"
+    for path in folder.iterdir():
+        assert path.read_bytes() == (recipes.QUICKSTART_MODEL / path.name).read_bytes()
+        path.write_bytes(b"changed")
+    assert command(cache, "verify").ok().stderr.endswith(" 0 damaged\n")
+
+
+@pytest.mark.parametrize("what", ["a file", "a folder with something in it"])
+def test_export_never_writes_over_anything(cache: Path, tmp_path: Path, what: str) -> None:
+    target = tmp_path / "there"
+    if what == "a file":
+        target.write_bytes(b"mine")
+    else:
+        target.mkdir()
+        (target / "mine").write_bytes(b"mine")
+    ended = command(cache, "export", keys(cache)["fetch"], target)
+    assert ended.code == 2
+    assert ended.stderr.splitlines()[-1] == f"Error: {target} is not an empty folder; name another one"
+
+
+def test_show_names_what_a_step_left_beside_its_output(cache: Path, tmp_path: Path) -> None:
+    store = Store.open(cache)
+    key = Digest.parse(keys(cache)["fetch"])
+    fields = beside_document("log", key)
+    tree = Tree.of([File("log.txt", store.put_bytes(b"what it said\n"), 13)])
+    log = store.put_record(Record(Digest.of_json(fields), "log", fields, tree, {"subject": "tiny"}))
+    shown = command(cache, "show", key.hex[:12]).ok().document
+    assert shown["beside"] == {"log": log.key.hex}
+    assert "beside" not in command(cache, "show", keys(cache)["configure"]).ok().document
+    command(cache, "export", shown["beside"]["log"], tmp_path / "log").ok()
+    assert (tmp_path / "log/log.txt").read_bytes() == b"what it said\n"

@@ -249,7 +249,7 @@ run(Store.open(Path(sys.argv[1])), action("echo half > $2/half; echo begun; slee
 def test_a_run_that_is_ended_leaves_no_artifact_and_the_next_one_goes_on(
     store: Store, how: signal.Signals
 ) -> None:
-    words = [sys.executable, "-c", _RUN, store.root, Path(__file__).parents[2]]
+    words = [sys.executable, "-c", _RUN, str(store.root), str(Path(__file__).parents[2])]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     while (line := process.stdout.readline()) and "text='begun'" not in line:

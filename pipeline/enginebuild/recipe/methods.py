@@ -22,8 +22,8 @@ TARGETS: tuple[Target, ...] = ("vllm", "engine", "pytorch")
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """`groups`: weights share scales in groups of a size that can be chosen. `calibrated`: needs texts; for the
-    targets in `otherwise` it is the other way round. `why_not` says why it needs none.
+    """`groups`: weights share scales in groups of a size that can be chosen. `calibrated`: needs texts; for
+    the targets in `otherwise` it is the other way round. `why_not` says why it needs none.
     """
 
     name: str

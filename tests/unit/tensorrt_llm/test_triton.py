@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
-from enginebuild.engines.tensorrt_llm.scripts import program
+from enginebuild.engines.tensorrt_llm.programs import filling
 from enginebuild.engines.tensorrt_llm.settings import Settings
 from enginebuild.engines.tensorrt_llm.triton import (
     REPOSITORY,
@@ -44,7 +44,7 @@ def pytorch(version: str = "1.2.1", **fields: Any) -> Settings:
 
 @pytest.fixture
 def script(tmp_path: Path) -> Path:
-    for name, content in program("fill_repository.py").items():
+    for name, content in filling().items():
         (tmp_path / name).write_bytes(content)
     return tmp_path / "fill_repository.py"
 
@@ -195,7 +195,7 @@ def test_where_the_templates_are() -> None:
 
 
 def test_the_program_runs_with_python_3_8() -> None:
-    ast.parse(program("fill_repository.py")["fill_repository.py"], feature_version=(3, 8))
+    ast.parse(filling()["fill_repository.py"], feature_version=(3, 8))
 
 
 def test_what_is_asked_for_wins_over_what_is_required_and_that_over_the_rest(script: Path) -> None:

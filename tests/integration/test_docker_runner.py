@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -23,6 +24,9 @@ from enginebuild.runners import Pullable, make
 from enginebuild_cache import Digest
 from parts import services
 from parts.busybox_base import BusyboxBase
+from parts.registry_login import htpasswd
+from parts.registry_quirks import PASSWORD, USER
+from parts.registry_real import docker_registry
 from parts.services import DockerEngine
 
 SECRET = "very-secret-value"
@@ -35,21 +39,15 @@ def image(
     docker_engine: DockerEngine, base_layout: BusyboxBase, registry: str, skopeo: Path
 ) -> ContainerEnvironment:
     """A small image in a registry on loopback."""
-    name = f"{registry}/builders/busybox"
-    subprocess.run(
-        [
-            skopeo,
-            "--insecure-policy",
-            "copy",
-            "--preserve-digests",
-            "--dest-tls-verify=false",
-            f"oci:{base_layout.layout}:latest",
-            f"docker://{name}:latest",
-        ],
-        check=True,
-        capture_output=True,
-    )
-    return ContainerEnvironment(f"{name}:latest", Digest.parse(base_layout.digest))
+    reference = f"{registry}/builders/busybox:latest"
+    _push(skopeo, base_layout, reference)
+    return ContainerEnvironment(reference, Digest.parse(base_layout.digest))
+
+
+def _push(skopeo: Path, base: BusyboxBase, reference: str, *more: str) -> None:
+    words = ("--insecure-policy", "copy", "--preserve-digests", "--dest-tls-verify=false", *more)
+    places = (f"oci:{base.layout}:latest", f"docker://{reference}")
+    subprocess.run([skopeo, *words, *places], check=True, capture_output=True)
 
 
 @pytest.fixture
@@ -128,8 +126,31 @@ def test_an_image_that_cannot_be_pulled(image: ContainerEnvironment, folders: Fo
     with pytest.raises(StepError) as error:
         make("docker", silent).run(wanted, folders, lambda _line: None)
     assert error.value.message == (
-        f"the Docker Engine says: manifest for {name} not found: manifest unknown: manifest unknown"
+        f"the Docker Engine cannot pull {name}: manifest for {name} not found: "
+        "manifest unknown: manifest unknown"
     )
+    assert error.value.hint == f"does `docker pull {name}` work? `docker login` may be needed"
+
+
+def test_docker_s_credentials_are_used(
+    image: ContainerEnvironment, folders: Folders, base_layout: BusyboxBase, skopeo: Path, tmp_path: Path
+) -> None:
+    with docker_registry(tmp_path / "registry", htpasswd=htpasswd(tmp_path)) as host:
+        private = replace(image, reference=f"{host}/private/busybox:1")
+        _push(skopeo, base_layout, private.reference, f"--dest-creds={USER}:{PASSWORD}")
+        name = f"{host}/private/busybox@{image.digest}"
+        with pytest.raises(StepError) as error:
+            make("docker", silent).run(execution(private, "true"), folders, lambda _line: None)
+        assert re.fullmatch(
+            f"the Docker Engine cannot pull {re.escape(name)}: .*: no basic auth credentials",
+            error.value.message,
+        )
+        known = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+        configuration = Path(os.environ["DOCKER_CONFIG"]) / "config.json"
+        configuration.parent.mkdir(parents=True)
+        configuration.write_text(json.dumps({"auths": {host: {"auth": known}}}))
+        facts = make("docker", silent).run(execution(private, "true"), folders, lambda _line: None)
+    assert facts["image"] == name
 
 
 @pytest.mark.usefixtures("_way")
@@ -288,8 +309,8 @@ def test_lines_come_while_it_runs(image: ContainerEnvironment, folders: Folders)
     def log(line: str) -> None:
         times[line] = time.monotonic()
 
-    make("docker", silent).run(execution(image, "echo a; sleep 1; echo b"), folders, log)
-    assert times["b"] - times["a"] > 0.8
+    make("docker", silent).run(execution(image, "echo a; sleep 3; echo b"), folders, log)
+    assert times["b"] - times["a"] > 1  # however busy the machine is
 
 
 @pytest.mark.usefixtures("_way")
@@ -555,3 +576,57 @@ def test_as_another_user_the_output_is_handed_back(
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert (top / "output/a/b").stat().st_uid == 12345
+
+
+@pytest.fixture
+def ssh(docker_engine: DockerEngine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An engine behind ssh; the file that the words of each ssh are written to."""
+    standin = Path(services.__file__).with_name("ssh_standin")
+    folder = docker_engine.command.parent
+    monkeypatch.setenv("PATH", f"{standin}:{services.nvidia_path()}:{folder}")
+    monkeypatch.setenv("SSH_STANDIN_ENGINE", docker_engine.host)
+    monkeypatch.setenv("SSH_STANDIN_LOG", str(tmp_path / "ssh.log"))
+    monkeypatch.setenv("DOCKER_HOST", "ssh://builder@Gpu-Box:2222")
+    return tmp_path / "ssh.log"
+
+
+def test_an_engine_behind_ssh(image: ContainerEnvironment, folders: Folders, ssh: Path) -> None:
+    text = "cat /enginebuild/input/fetch/model; cp /enginebuild/input/fetch/model /enginebuild/output"
+    wanted = replace(execution(image, text), gpus=GpuNeed(1))
+    assert make("docker", silent).missing(wanted) == ()
+    lines: list[str] = []
+    facts = make("docker", silent).run(wanted, folders, lines.append)
+    assert lines[1:] == ["weights"]
+    assert (folders.output / "model").read_bytes() == b"weights\n"
+    assert isinstance(facts["gpus"], list)
+    assert len(facts["gpus"]) == 1
+    options = "-T -o ConnectTimeout=30 -o BatchMode=yes -l builder -p 2222 -- Gpu-Box docker"
+    assert set(ssh.read_text().splitlines()) == {
+        f"{options} version --format {{{{.Server.Version}}}}",
+        f"{options} system dial-stdio",
+    }
+
+
+def test_a_host_that_ssh_does_not_reach(
+    image: ContainerEnvironment, ssh: Path, folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "ssh://unknown.example")
+    sentence = (
+        "no Docker Engine at ssh://unknown.example: "
+        "ssh: Could not resolve hostname unknown.example: Name or service not known"
+    )
+    assert make("docker", silent).missing(execution(image, "true")) == (sentence,)
+    with pytest.raises(StepError) as error:
+        make("docker", silent).run(execution(image, "true"), folders, lambda _line: None)
+    assert error.value.message == sentence
+    assert error.value.hint == "`ssh HOST docker version` must work without a question"
+
+
+def test_a_machine_without_ssh(
+    image: ContainerEnvironment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "ssh://box")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert make("docker", silent).missing(execution(image, "true")) == (
+        "no Docker Engine at ssh://box: there is no program ssh",
+    )

@@ -15,7 +15,7 @@ import docker.errors
 import docker.types
 
 from enginebuild.errors import EngineBuildError, StepError
-from enginebuild.events import Note, Progress, Report
+from enginebuild.events import Note, Report
 from enginebuild.execution import ContainerEnvironment, Execution, Folders, Log
 from enginebuild.runners import Pullable
 from enginebuild.runners.container import Mounted, docker_run, pinned, repository
@@ -24,12 +24,11 @@ from enginebuild.runners.containers import ran, sweep
 from enginebuild.runners.engine import NO_GPU_SUPPORT, engine, gives_gpus, host, is_here, sees_our_disk
 from enginebuild.runners.folders import copied, mounted
 from enginebuild.runners.machine import QUERY, Choice, Machine, choose, gigabytes, read, this_machine
+from enginebuild.runners.pull import PullProgress
 from enginebuild.runners.words import cannot_start, shown
 from enginebuild_cache import Json
 from enginebuild_images.errors import ImageError
 
-#: Layers below this many bytes are there before a bar could be drawn.
-_SHOWN = 64 << 20
 #: Where NVIDIA's hook puts it in every container that gets a GPU, whatever the image's PATH is.
 _NVIDIA_SMI = "/usr/bin/nvidia-smi"
 
@@ -105,25 +104,22 @@ class DockerRunner:
         return _too_little_disk(environment, size, facts)
 
     def _pull(self, client: docker.DockerClient, environment: ContainerEnvironment) -> None:
-        name = pinned(environment)
+        name, progress = pinned(environment), PullProgress()
         self.report(Note(f"pulling {name}"))
-        answers = client.api.pull(
-            repository(environment),
-            tag=str(environment.digest),
-            platform=environment.platform,
-            stream=True,
-            decode=True,
-        )
-        for answer in answers:
-            if refusal := answer.get("error"):
-                raise StepError(
-                    f"the Docker Engine cannot pull {name}: {refusal}",
-                    f"does `docker pull {name}` work? `docker login` may be needed",
-                )
-            detail = answer.get("progressDetail") or {}
-            if detail.get("total", 0) >= _SHOWN:
-                verb = "unpack" if answer.get("status") == "Extracting" else "pull"
-                self.report(Progress(f"{verb} {answer['id']}", detail.get("current", 0), detail["total"]))
+        try:
+            for answer in client.api.pull(
+                repository(environment),
+                tag=str(environment.digest),
+                platform=environment.platform,
+                stream=True,
+                decode=True,
+            ):
+                if refusal := answer.get("error"):
+                    raise _not_pulled(name, refusal)
+                for event in progress(answer):
+                    self.report(event)
+        except docker.errors.APIError as error:
+            raise _not_pulled(name, str(error.explanation or error)) from error
 
     def _folders(
         self, client: docker.DockerClient, image: str, folders: Folders, facts: Mapping[str, Any]
@@ -136,6 +132,13 @@ class DockerRunner:
 def _environment(execution: Execution) -> ContainerEnvironment:
     assert isinstance(execution.environment, ContainerEnvironment)
     return execution.environment
+
+
+def _not_pulled(name: str, said: str) -> StepError:
+    return StepError(
+        f"the Docker Engine cannot pull {name}: {said}",
+        f"does `docker pull {name}` work? `docker login` may be needed",
+    )
 
 
 def _gpu_support(execution: Execution, facts: Mapping[str, Any]) -> tuple[str, ...]:

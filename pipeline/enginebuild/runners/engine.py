@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -37,31 +38,35 @@ LOST = (requests.exceptions.RequestException, requests.exceptions.BaseHTTPError)
 @contextmanager
 def engine() -> Iterator[docker.DockerClient]:
     """A client of the engine that DOCKER_HOST names, or of the local one. Its errors become StepError."""
-    client = None
+    _knock(host())
     try:
-        _knock(host())
-        with forwarded(host()) as address:
-            client = docker.from_env(
-                timeout=_TIMEOUT, environment={**os.environ, "DOCKER_HOST": address} if address else None
-            )
+        with forwarded(host()) as address, contextlib.ExitStack() as stack:
+            variables = {**os.environ, "DOCKER_HOST": address} if address else None
+            client = docker.from_env(timeout=_TIMEOUT, environment=variables)
+            stack.callback(client.close)
             yield client
     except docker.errors.APIError as error:
         raise StepError(f"the Docker Engine says: {error.explanation or error}") from error
-    except (docker.errors.DockerException, OSError, *LOST) as error:
-        raise StepError(
-            f"no Docker Engine at {host()}: {_cause(error)}",
-            "is it running, may you use its socket, and is DOCKER_HOST right?",
-        ) from error
-    finally:
-        if client is not None:
-            client.close()
+    except (docker.errors.DockerException, *LOST) as error:
+        raise _unreachable(error) from error
 
 
 def _knock(address: str) -> None:
-    """Raises OSError if nobody listens at a Unix socket; docker 7.2 would leave its own socket open then."""
-    if address.startswith("unix://"):
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+    """Raises StepError if nobody listens at a Unix socket; docker 7.2 would leave its own one open then."""
+    if not address.startswith("unix://"):
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
             probe.connect(address.removeprefix("unix://"))
+        except OSError as error:
+            raise _unreachable(error) from error
+
+
+def _unreachable(error: Exception) -> StepError:
+    return StepError(
+        f"no Docker Engine at {host()}: {_cause(error)}",
+        "is it running, may you use its socket, and is DOCKER_HOST right?",
+    )
 
 
 def host() -> str:

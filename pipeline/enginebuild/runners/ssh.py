@@ -18,6 +18,7 @@ from pathlib import Path
 from enginebuild.errors import StepError
 
 _TIMEOUT = 30  # seconds until ssh gives up to connect
+_LAST_WORDS = 2  # seconds for an ssh to end by itself, once its connection is closed
 
 
 @contextmanager
@@ -69,8 +70,11 @@ class _Forward:
         self._listener.close()
         self._thread.join()
         for process in self._started:
-            process.terminate()
-            process.wait()
+            try:
+                process.wait(_LAST_WORDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
     def check(self, host: str) -> None:
         """Raises StepError with what ssh says, which a broken connection would not tell."""

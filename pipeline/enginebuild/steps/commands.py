@@ -18,6 +18,7 @@ from enginebuild.events import LogLine, Report
 from enginebuild.execution import CommandFailed, Execution, Folders, Runner
 from enginebuild.step import Result
 from enginebuild_cache import File, Json, Store, Tree
+from enginebuild_cache.errors import failing_as
 
 #: The name of the records that hold logs, and of the file in them.
 LOG = "log"
@@ -69,7 +70,7 @@ class RunCommands:
         return self.runner
 
     def __call__(self, inputs: Mapping[str, Tree], store: Store, report: Report) -> Result:
-        with store.workspace() as folder, _terminable():
+        with store.workspace() as folder, _terminable(), failing_as("write to", folder):
             folders = self._folders(folder, inputs, store)
             stamps = _stamps(folders)
             with _StepLog(folder / LOG_FILE, self.execution.step, report) as log:

@@ -277,9 +277,9 @@ def test_secrets_are_passed_and_not_shown(
 
 def test_lines_come_while_it_runs(environment: LocalEnvironment, folders: Folders) -> None:
     times: list[float] = []
-    execution = Execution("convert", environment, (shell("echo a; sleep 1; echo b"),))
+    execution = Execution("convert", environment, (shell("echo a; sleep 2; echo b"),))
     LocalRunner().run(execution, folders, lambda _line: times.append(time.monotonic()))
-    assert times[2] - times[1] > 0.8
+    assert times[2] - times[1] > 1  # however busy the machine is
 
 
 def test_by_hand_the_same_comes_out(environment: LocalEnvironment, folders: Folders, tmp_path: Path) -> None:

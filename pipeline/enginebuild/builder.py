@@ -95,7 +95,7 @@ def place_of(recipe: Recipe) -> Place | None:
         return Place(environment=(recipe.folder / builder.environment).absolute())
     if builder.image is not None:
         return Place(builder.image)
-    if recipe.engine.type == "tensorrt_llm":
+    if recipe.engine.mode == "engine":
         from enginebuild.engines.tensorrt_llm.versions import release_image
 
         return Place(release_image(recipe.engine.version))

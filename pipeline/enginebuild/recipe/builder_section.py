@@ -45,7 +45,13 @@ BUILDER = Section(
             "With runner local: folder of the Python environment whose programs run, relative to the recipe.",
             "/opt/trtllm",
         ),
-        Field("gpus", Gpus(), "GPUs of the builder that a step may use: how many, or which.", 1, 1),
+        Field(
+            "gpus",
+            Gpus(),
+            "GPUs of the builder that a step may use: how many, or which; 0 quantizes on the CPU.",
+            1,
+            1,
+        ),
         Field("timeout", DURATION_KIND, "The longest that a step may take.", "4h", DEFAULT_TIMEOUT),
         Field("memory", SIZE_KIND, "With runner docker: the container's limit. By default none.", "200GB"),
         Field(

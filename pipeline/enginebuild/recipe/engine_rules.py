@@ -26,6 +26,7 @@ def engine_problems(values: Mapping[str, Json], root: MappingNode) -> Iterator[P
         hint = "write trtllm-build's options in engine.build, the server's in engine.runtime"
         yield from _of_the_other(root, VLLM_ALONE, "vLLM's", hint)
         yield from _mode(engine, section(values, "image"))
+        yield from _no_gpus(engine, section(values, "builder"))
     yield from _base(engine, section(values, "image"))
     yield from _builder(section(values, "builder"), root)
 
@@ -70,6 +71,12 @@ def _timing_cache(builder: Mapping[str, Json]) -> Iterator[Problem]:
     if builder.get("timing_cache") is not None:
         message = "builder.timing_cache is for trtllm-build, which vLLM does not run"
         yield Problem(("builder", "timing_cache"), message, "delete it", on_key=True)
+
+
+def _no_gpus(engine: Mapping[str, Json], builder: Mapping[str, Json]) -> Iterator[Problem]:
+    if builder.get("gpus") == 0 and mode_of(engine) == "engine":
+        message = "builder.gpus is 0, and trtllm-build needs a GPU of the kind that will serve"
+        yield Problem(("builder", "gpus"), message, "write 1: one GPU builds the engines of all ranks")
 
 
 def _mode(engine: Mapping[str, Json], image: Mapping[str, Json]) -> Iterator[Problem]:

@@ -111,10 +111,14 @@ class Gpus:
             if node.value in ("all", "-1"):
                 hint = "write how many: the builder then needs no more than that"
             return wrong_kind(problems, path, self.name, node, hint)
-        return Count().read(node, path, problems)
+        return self._count().read(node, path, problems)
+
+    def _count(self) -> Count:
+        """None: a quantizer that runs on the CPU."""
+        return Count(0)
 
     def _ids(self) -> ListOf:
         return ListOf(Text("a text", gpu_id, rf"^(?:{GPU_ID})$"), "0")
 
     def schema(self) -> Schema:
-        return {"anyOf": [Count().schema(), self._ids().schema()]}
+        return {"anyOf": [self._count().schema(), self._ids().schema()]}

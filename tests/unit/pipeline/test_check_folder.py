@@ -51,8 +51,8 @@ def test_pytorch_mode_asks_for_no_script(tmp_path: Path) -> None:
         (
             "{",
             (
-                "file:./model: config.json cannot be read: Expecting property name enclosed in double quotes: "
-                "line 1 column 2 (char 1)"
+                "file:./model: config.json cannot be read: Expecting property name enclosed in "
+                "double quotes: line 1 column 2 (char 1)"
             ),
         ),
         ("[]", "file:./model: config.json is not a JSON object"),

@@ -57,6 +57,7 @@ BEYOND = {
     "quantization-engine-gptq",
     "quantization-engine-modelopt",
     "quantization-engine-mxfp4",
+    "builder-gpus-zero",
     "quantization-exclude-of-quantize-py",
     "quantization-exclude-space",
     "quantization-kv-cache-int8-vllm",

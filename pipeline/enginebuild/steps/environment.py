@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from enginebuild.drivers import driver_floor
 from enginebuild.execution import (
     ContainerEnvironment,
     Environment,
@@ -39,16 +41,28 @@ def execution_of(
 
 
 def any_gpus(recipe: Recipe) -> GpuNeed:
-    """The builder's GPUs, whatever they are."""
-    wanted = recipe.builder.gpus
-    return GpuNeed(count=wanted) if isinstance(wanted, int) else GpuNeed(ids=wanted)
+    """The builder's GPUs, whatever they are, with a driver that the engine's own CUDA runs on."""
+    wanted, floor = recipe.builder.gpus, _driver_floor(recipe)
+    if isinstance(wanted, int):
+        return GpuNeed(count=wanted, driver_floor=floor)
+    return GpuNeed(ids=wanted, driver_floor=floor)
 
 
 def target_gpus(recipe: Recipe) -> GpuNeed:
     """The builder's GPUs, which must be what the recipe is for: an engine loads on no other."""
     assert recipe.gpu is not None
     gpu, need = catalogue()[recipe.gpu], any_gpus(recipe)
-    return GpuNeed(need.count, need.ids, gpu.compute_capability, gpu.product)
+    return replace(need, compute_capability=gpu.compute_capability, product=gpu.product)
+
+
+def _driver_floor(recipe: Recipe) -> str | None:
+    """None where it is not known: of other tools' environments, and of versions whose CUDA is not listed."""
+    if recipe.engine.mode != "engine":
+        return None
+    from enginebuild.engines.tensorrt_llm.versions import release  # only engines need it
+
+    known = release(recipe.engine.version)
+    return driver_floor(known.cuda).lowest if known is not None else None
 
 
 def gpu_count(recipe: Recipe) -> int:

@@ -92,6 +92,7 @@ class Faults:
         if "half" in self._kinds:
             log(f"{self._step}: dies half-way")
             os.kill(os.getpid(), signal.SIGKILL)
+            os._exit(128 + signal.SIGKILL)  # the first process of a container does not die by its own signal
         for seconds in self._kinds.get("slow", ()):
             time.sleep(float(seconds))
 

@@ -329,6 +329,32 @@ def test_secrets_are_passed_and_not_shown(
     assert SECRET not in f"{error.message}{error.hint}{log}"
 
 
+def test_by_hand_the_same_comes_out(
+    image: ContainerEnvironment, folders: Folders, docker_engine: DockerEngine, tmp_path: Path
+) -> None:
+    text = "cat $1/model; echo $WORD $TOKEN $NVIDIA_VISIBLE_DEVICES > $2/said; stat -f -c %b:%S /dev/shm"
+    command = ("sh", "-c", text, "it's", "/enginebuild/input/fetch", "/enginebuild/output")
+    wanted = replace(
+        execution(image),
+        commands=(command,),
+        gpus=GpuNeed(ids=("0",)),
+        limits=Limits(memory=64 * MB, shared_memory=4 * MB),
+        variables={"WORD": "a  b"},
+        secrets=("TOKEN",),
+    )
+    here = Folders({"fetch": Path("in")}, folders.scripts, Path("output"))
+    line = make("docker", silent).by_hand(wanted, command, here)
+    if _may_not_raise_limits(docker_engine, image):
+        line = line.replace("--ulimit memlock=-1 --ulimit stack=67108864 ", "")
+    env = {**os.environ, "PATH": f"{docker_engine.command.parent}:{os.environ['PATH']}", "TOKEN": SECRET}
+    ended = subprocess.run(["sh", "-c", line], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    blocks, size = ended.stdout.splitlines()[1].split(":")
+    assert int(blocks) * int(size) == 4 * MB
+    assert ended.stdout.startswith("weights\n")
+    assert (folders.output / "said").read_text() == f"a b {SECRET} 0\n"
+
+
 def test_what_another_user_s_program_leaves_is_ours(image: ContainerEnvironment, folders: Folders) -> None:
     text = "cd /enginebuild/output && mkdir a && echo x > a/b && chown -R 1234:1234 a"
     make("docker", silent).run(execution(image, text), folders, lambda _line: None)

@@ -21,7 +21,15 @@ from enginebuild.runners import Pullable
 from enginebuild.runners.container import Mounted, docker_run, pinned, repository
 from enginebuild.runners.container_commands import ContainerCommands
 from enginebuild.runners.containers import ran, sweep
-from enginebuild.runners.engine import NO_GPU_SUPPORT, engine, gives_gpus, host, is_here, sees_our_disk
+from enginebuild.runners.engine import (
+    NO_GPU_SUPPORT,
+    engine,
+    gives_gpus,
+    host,
+    is_here,
+    me_inside,
+    sees_our_disk,
+)
 from enginebuild.runners.folders import copied, mounted
 from enginebuild.runners.machine import QUERY, Choice, Machine, choose, gigabytes, read, this_machine
 from enginebuild.runners.pull import PullProgress
@@ -125,7 +133,7 @@ class DockerRunner:
         self, client: docker.DockerClient, image: str, folders: Folders, facts: Mapping[str, Any]
     ) -> AbstractContextManager[Sequence[Mounted]]:
         if sees_our_disk(facts):
-            return mounted(client, image, folders)
+            return mounted(client, image, folders, me_inside(facts))
         return copied(client, image, folders, self.report)
 
 

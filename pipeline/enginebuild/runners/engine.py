@@ -84,6 +84,12 @@ def sees_our_disk(facts: Mapping[str, Any]) -> bool:
     return is_here() and not remapped
 
 
+def me_inside(facts: Mapping[str, Any]) -> str:
+    """Our user and group as programs in a container see them: a rootless engine's root is we ourselves."""
+    rootless = any("name=rootless" in option for option in facts.get("SecurityOptions") or ())
+    return "0:0" if rootless else f"{os.geteuid()}:{os.getegid()}"
+
+
 def is_here() -> bool:
     """Whether the engine runs on this machine, as far as its address says so."""
     return host().startswith("unix://") and os.environ.get(COPY) != "1"

@@ -20,12 +20,15 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def mounted(client: DockerClient, image: str, folders: Folders) -> Iterator[Sequence[Mounted]]:
-    """The folders themselves; what is in the output belongs to us when the block ends, however it ends."""
+def mounted(client: DockerClient, image: str, folders: Folders, me: str) -> Iterator[Sequence[Mounted]]:
+    """The folders themselves; what is in the output belongs to us when the block ends, however it ends.
+
+    `me`: who we are in a container, see `engine.me_inside`.
+    """
     try:
         yield mounts_of(folders)
     finally:
-        _hand_back(client, image, folders.output)
+        _hand_back(client, image, folders.output, me)
 
 
 @contextmanager
@@ -62,15 +65,12 @@ def _send(client: DockerClient, carrier: str, folders: Folders, report: Report) 
         client.api.put_archive(carrier, "/", pieces)
 
 
-def _hand_back(client: DockerClient, image: str, output: Path) -> None:
-    """Root in a container is root here, unless the engine is rootless.
-
-    What cannot be handed back is found out by whoever reads it.
-    """
+def _hand_back(client: DockerClient, image: str, output: Path, me: str) -> None:
+    """Make the output ours; what cannot be handed back is found out by whoever reads it."""
     mine, group = os.geteuid(), os.getegid()
     others = [path for path in (output, *output.rglob("*")) if path.lstat().st_uid != mine]
     if others and mine != 0:
-        words = ("chown", "-hR", f"{mine}:{group}", str(OUTPUT))
+        words = ("chown", "-hR", me, str(OUTPUT))
         ran(client, image, words, mounts=[mount(Mounted(output, OUTPUT, False))])
         return
     for path in others:

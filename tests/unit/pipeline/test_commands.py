@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import signal
 import subprocess
@@ -282,3 +283,21 @@ def test_an_action_that_gives_a_tree_alone_is_recorded_as_ever(store: Store) -> 
     (record,) = store.records()
     assert set(record.provenance) == {"subject", "tool", "finished", "seconds"}
     assert record.tree.file("config.json") == File("config.json", Digest.of(b"{}"), 2)
+
+
+@pytest.mark.parametrize("ends", ["exit 0", "exit 1"])
+def test_a_secret_is_nowhere_in_the_cache(store: Store, ends: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKEN", "very-secret-value")
+    made = action(f"echo it is $TOKEN; echo $TOKEN | sha256sum > $2/proof; {ends}")
+    made = replace(made, execution=replace(made.execution, secrets=("TOKEN",)))
+    events: list[Event] = []
+    if ends == "exit 0":
+        record = run(store, made, events)
+        proof = hashlib.sha256(b"very-secret-value\n").hexdigest()
+        assert text(store, record.tree, "proof").startswith(proof)
+    else:
+        assert "very-secret-value" not in repr(failure(store, made))
+    kept = [path for path in store.root.rglob("*") if path.is_file()]
+    assert any(b"it is ***" in path.read_bytes() for path in kept)
+    assert [path for path in kept if b"very-secret-value" in path.read_bytes()] == []
+    assert "very-secret-value" not in repr(events)

@@ -34,7 +34,7 @@ a megabyte. vLLM loads and serves it; what it says is noise. `tests/parts/tiny_l
 again.
 """
 
-_TEXT = """\
+TEXT = """\
 A model is a set of numbers, and a server is a program that reads them. Between the two there are files: a
 configuration that says how many layers there are and how wide each one is, a tokenizer that cuts text into
 pieces, a template that turns a conversation into one long line, and the weights themselves, which are
@@ -222,7 +222,7 @@ def _merges(words: Counter[tuple[str, ...]], count: int) -> Iterator[Pair]:
 
 def _tokenizer() -> dict[str, Any]:
     letters = sorted(_byte_letters())
-    merges = list(_merges(_words(_TEXT), VOCABULARY - len(SPECIAL) - len(letters)))
+    merges = list(_merges(_words(TEXT), VOCABULARY - len(SPECIAL) - len(letters)))
     tokens = [*SPECIAL, *letters, *("".join(pair) for pair in merges)]
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": True}
     return {

@@ -27,7 +27,7 @@ Sample = str | list[dict[str, Any]]
 
 ENDINGS = (".jsonl", ".txt", ".parquet")
 
-_NO_DATA = re.compile(r"\.|readme|license|.*\.md$", re.IGNORECASE)
+_NO_TEXTS = re.compile(r"\.|readme|license|.*\.md$", re.IGNORECASE)
 
 
 class CalibrationError(ValueError):
@@ -63,7 +63,7 @@ def choose(samples: Iterable[Sample], count: int, seed: int) -> list[Sample]:
 
 def _files(folder: Path) -> list[Path]:
     paths = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    found = [p for p in paths if not any(_NO_DATA.match(part) for part in p.relative_to(folder).parts)]
+    found = [p for p in paths if not any(_NO_TEXTS.match(part) for part in p.relative_to(folder).parts)]
     if not found:
         raise CalibrationError(f"the calibration folder has no file that ends in {_listed()}")
     for path in found:

@@ -40,8 +40,8 @@ MISTAKES = {
     "another kind": (
         {"train.csv": "text\n"},
         (
-            "train.csv: calibration data are files that end in .jsonl, .txt or .parquet; convert it, or leave "
-            "it out"
+            "train.csv: calibration data are files that end in .jsonl, .txt or .parquet; "
+            "convert it, or leave it out"
         ),
     ),
     "not JSON": ({"a.jsonl": '{"text": "x"}\n{"text": '}, "a.jsonl, line 2: not JSON"),
@@ -77,7 +77,7 @@ def test_a_seed_decides_which_samples_and_their_order() -> None:
     assert chosen == ["38", "2", "18", "36", "10"]
     assert choose(iter(texts), 5, seed=1234) == chosen
     assert choose(texts, 5, seed=1) != chosen
-    assert sorted(choose(texts, 100, seed=7), key=int) == texts
+    assert sorted(map(str, choose(texts, 100, seed=7)), key=int) == texts
 
 
 def test_too_few_samples_are_refused_with_what_there_is() -> None:

@@ -47,6 +47,10 @@ REFUSED = {
     ("llm-compressor", "fp8_block_scales", CPU): (
         "vLLM's CPU build has no kernel for blocks of FP8; take fp8_per_channel_per_token, w8a8_int8 or w4a16"
     ),
+    ("llm-compressor", "w8a16", CPU): (
+        "vLLM's CPU build has no kernel for weights of 8 bits alone; "
+        "take fp8_per_channel_per_token, w8a8_int8 or w4a16"
+    ),
     ("modelopt", "nvfp4", CPU): (
         "vLLM's CPU build has no kernel for NVFP4; take fp8_per_channel_per_token, w8a8_int8 or w4a16"
     ),

@@ -46,7 +46,8 @@ SMOLLM2 = [Linear("a.0.q_proj", 576, 576), Linear("a.0.down_proj", 576, 1536)]
             128,
             (
                 "1 of 2 layers have a width (576) that is no multiple of the group size 128, such as "
-                'a.0.q_proj: set quantization.group_size to 64, or leave them out with exclude_modules: ["*.q_proj"]'
+                "a.0.q_proj: set quantization.group_size to 64, or leave them out with exclude_modules: "
+                '["*.q_proj"]'
             ),
         ),
         (

@@ -5,8 +5,11 @@ from __future__ import annotations
 import ast
 import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
@@ -114,7 +117,8 @@ def test_threads_and_programs_are_in_the_key() -> None:
     assert key_fields(GPTQ, threads=2) != key_fields(GPTQ, threads=4)
     fields = key_fields(GPTQ)
     assert set(fields) == {"tool", "request", "scripts"}
-    assert sorted(fields["scripts"]) == [  # type: ignore[arg-type]
+    assert isinstance(fields["scripts"], dict)
+    assert sorted(fields["scripts"]) == [
         "calibration.py",
         "layers.py",
         "llm_compressor_ptq.py",
@@ -144,3 +148,16 @@ def test_recipes_and_tools_agree_on_who_needs_texts_and_has_groups(tool: ToolNam
     assert METHODS[method].groups == form.adjustable
     if form.calibrates != "optionally":
         assert METHODS[method].calibrated == (form.calibrates == "always")
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_program_refuses_an_environment_without_the_tool(tool: ToolName, tmp_path: Path) -> None:
+    for name, content in scripts(tool, request(Wanted("fp8_per_channel_per_token", tool))).items():
+        (tmp_path / name).write_bytes(content)
+    words: list[str | Path] = [sys.executable, "-P", tmp_path / TOOLS[tool].script, tmp_path / "request.json"]
+    ended = subprocess.run(words, capture_output=True, text=True, check=False)
+    package = min(TOOLS[tool].versions)
+    assert (ended.returncode, ended.stderr) == (
+        1,
+        f"this environment has no {package}: builder.image or builder.environment must have it\n",
+    )

@@ -78,6 +78,11 @@ def _replaced(**tensors: Shape) -> Callable[[dict[str, Shape]], None]:
     return lambda found: found.update({name.replace("__", "."): shape for name, shape in tensors.items()})
 
 
+def _undone(tensors: dict[str, Shape]) -> None:
+    tensors.clear()
+    tensors.update(plain())
+
+
 @dataclass(frozen=True)
 class Fault:
     """Something wrong with an FP8 checkpoint, and what is said of it."""
@@ -92,7 +97,7 @@ FAULTS = {
     "no-op": Fault(
         "the quantization took no effect: none of 6 layers has a weight of F8_E4M3, such as "
         "model.layers.0.mlp.down_proj",
-        lambda tensors: (tensors.clear(), tensors.update(plain()))[0],
+        _undone,
     ),
     "half": Fault(
         "2 of 6 layers are not quantized: model.layers.0.self_attn.q_proj, model.layers.1.self_attn.q_proj",

@@ -74,7 +74,7 @@ def modifiers(request: staging.Request) -> list[Any]:
     return [found.QuantizationModifier(**common)]
 
 
-def with_data(request: staging.Request, exported: Path, torch: Any) -> None:
+def calibrated(request: staging.Request, exported: Path, torch: Any) -> None:
     """The model loaded, the samples in the order chosen: what the loader yields is not shuffled."""
     llmcompressor: Any = importlib.import_module("llmcompressor")
     transformers: Any = importlib.import_module("transformers")
@@ -108,7 +108,7 @@ def main() -> None:
     if request.calibration is None:
         shard_by_shard(request, layers, exported, device)
     else:
-        with_data(request, exported, torch)
+        calibrated(request, exported, torch)
     staging.finish(request, exported)
 
 

@@ -3,10 +3,11 @@
 Nothing but the standard library and PyYAML is imported, for a cached run must feel instant.
 """
 
+from enginebuild.recipe.foreign import read_foreign
 from enginebuild.recipe.format import json_schema
 from enginebuild.recipe.gpu import Gpu, catalogue
 from enginebuild.recipe.model import Builder, Calibration, Engine, ImageTarget, Model, Quantization, Recipe
-from enginebuild.recipe.read import EngineCheck, parse, read
+from enginebuild.recipe.read import EngineCheck, examine, parse, read
 from enginebuild.recipe.render import render_problems
 
 __all__ = [
@@ -20,8 +21,10 @@ __all__ = [
     "Quantization",
     "Recipe",
     "catalogue",
+    "examine",
     "json_schema",
     "parse",
     "read",
+    "read_foreign",
     "render_problems",
 ]

@@ -53,16 +53,31 @@ def _recipe(
     source = _decode(content, name)
     findings: list[Finding] = []
     root = apply(_root(source, findings), overrides, findings)
+    values, problems = _examined(root, check_engine)
+    findings.extend(locate(root, problem) for problem in problems)
+    if findings:
+        raise refuse(findings)
+    return from_values(values, path, root)
+
+
+def examine(content: bytes, name: str, check_engine: EngineCheck = _nothing_wrong) -> Sequence[Problem]:
+    """What is wrong with a recipe, as values. Raises RecipeError for what cannot be read at all."""
+    findings: list[Finding] = []
+    root = _root(_decode(content, name), findings)
+    if findings:
+        raise refuse(findings)
+    return _examined(root, check_engine)[1]
+
+
+def _examined(root: MappingNode, check_engine: EngineCheck) -> tuple[Mapping[str, Json], Sequence[Problem]]:
+    """The sound values, and all that is wrong with the others."""
     problems: list[Problem] = []
     values = RECIPE.answering(answer_for(root)).read(root, (), problems)
     if not isinstance(values, dict):
         raise TypeError("a mapping node reads as a mapping")
     problems.extend(check_rules(values, root))
     problems.extend(_engine_problems(values, check_engine, problems))
-    findings.extend(locate(root, problem) for problem in problems)
-    if findings:
-        raise refuse(findings)
-    return from_values(values, path, root)
+    return values, problems
 
 
 def _engine_problems(

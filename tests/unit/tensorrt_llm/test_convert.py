@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from enginebuild.engines.tensorrt_llm.convert import certainty, convert_command, script
+from enginebuild.engines.tensorrt_llm.convert import certainty, convert_command, convert_options, script
 from enginebuild.engines.tensorrt_llm.families import Family, family_of
 from enginebuild.engines.tensorrt_llm.settings import Settings, dtype_of
 from enginebuild.errors import RefusedError
@@ -213,6 +213,16 @@ def test_it_says_how_well_it_knows_a_script(version: str, model: str, known: str
 def test_an_unknown_script_gets_what_its_later_self_and_llamas_share(model: str) -> None:
     words = convert({"architectures": [model]}, settings("0.12.0", quantization=quantized("w4a16")))
     assert parse_family(family({"architectures": [model]}).name, words[2:])["weight_only_precision"] == "int4"
+
+
+def test_it_knows_of_an_unknown_script_only_what_both_have() -> None:
+    qwen = family({"architectures": ["Qwen2ForCausalLM"]})
+    older, newer = convert_options("0.12.0", qwen), convert_options("1.2.1", qwen)
+    assert set(newer) - set(older) == {"cp_size"}
+    assert (older["dtype"].choices, newer["dtype"].choices[0]) == (("float16", "bfloat16", "float32"), "auto")
+    gemma = convert_options("0.12.0", family({"architectures": ["GemmaForCausalLM"]}))
+    assert {"ckpt_type", "model_dir", "output_model_dir", "world_size"} <= set(gemma)
+    assert "use_smooth_quant" not in gemma
 
 
 @pytest.mark.parametrize(

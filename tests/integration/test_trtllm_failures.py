@@ -285,8 +285,9 @@ def test_a_machine_without_nvidia_s_programs_is_refused(shop: Workshop, tmp_path
     ended = shop.run(write(tmp_path / "recipe", shop.recipe({"build": BUILD})), env=env)
     assert ended.code == 5
     assert ended.stderr == refusal(
-        f"no NVIDIA container runtime: the Docker Engine at {shop.engine.host} does not give GPUs to containers "
-        "(install nvidia-container-toolkit, and run `nvidia-ctk runtime configure --runtime=docker`)",
+        f"no NVIDIA container runtime: the Docker Engine at {shop.engine.host} does not give GPUs to "
+        "containers (install nvidia-container-toolkit, and run `nvidia-ctk runtime configure "
+        "--runtime=docker`)",
         *(
             f"no NVIDIA driver: this machine has no program nvidia-smi, and the step {step} needs 1 GPU"
             for step in STEPS

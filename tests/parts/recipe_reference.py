@@ -18,6 +18,7 @@ from enginebuild.recipe.format import CACHE, IMAGE, MODEL, RECIPE
 from enginebuild.recipe.methods import METHODS, READERS, SUPPORTED, Method
 from enginebuild.recipe.quantization_section import CALIBRATION, QUANTIZATION
 from enginebuild.recipe.section import Field, Section
+from enginebuild.recipe.verify_section import MESSAGE, PERFORMANCE, PROMPT, QUALITY, SMOKE, VERIFY
 
 PAGE = Path(__file__).parents[2] / "docs" / "recipe.md"
 _PART = re.compile(r"(<!-- generated: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -42,7 +43,7 @@ def _fields(section: Section) -> str:
 
 
 def _name(field: Field) -> str:
-    if field.kind in (ENGINE, IMAGE, BUILDER, CACHE, CALIBRATION):
+    if field.kind in (ENGINE, IMAGE, BUILDER, CACHE, CALIBRATION, VERIFY, SMOKE, QUALITY, PERFORMANCE):
         return f"[mapping](#{field.name})"
     return field.kind.name
 
@@ -94,6 +95,12 @@ _PARTS = {
     "methods": _methods,
     "image": lambda: _fields(IMAGE),
     "builder": lambda: _fields(BUILDER),
+    "verify": lambda: _fields(VERIFY),
+    "smoke": lambda: _fields(SMOKE),
+    "prompts": lambda: _fields(PROMPT),
+    "messages": lambda: _fields(MESSAGE),
+    "quality": lambda: _fields(QUALITY),
+    "performance": lambda: _fields(PERFORMANCE),
     "cache": lambda: _fields(CACHE),
     "gpus": _gpus,
 }

@@ -16,6 +16,7 @@ from enginebuild.recipe.quantization import QuantizationKind
 from enginebuild.recipe.quantization_section import QUANTIZATION
 from enginebuild.recipe.section import Field, Section, ShortOrSection
 from enginebuild.recipe.unknown import answer
+from enginebuild.recipe.verify_section import VERIFY
 from enginebuild.recipe.words import COMPRESSIONS, DTYPES, LAYOUTS, LAZY, PLATFORMS
 from enginebuild_cache import Json
 
@@ -246,6 +247,12 @@ RECIPE = Section(
             required=True,
         ),
         Field("builder", BUILDER, "What builds, where a step needs a program of the engine.", {"gpus": 2}),
+        Field(
+            "verify",
+            VERIFY,
+            "What the image must do before it is published; {} for what every server must.",
+            {"smoke": {"prompts": [{"prompt": "The capital of France is", "expect": "Paris"}]}},
+        ),
         Field(
             "cache",
             CACHE,

@@ -16,6 +16,7 @@ from enginebuild.recipe.node import MappingNode
 from enginebuild.recipe.references import SCRATCH, expand
 from enginebuild.recipe.render import render_problems
 from enginebuild.recipe.units import seconds, size_in_bytes
+from enginebuild.recipe.verification import Verification, verification_of
 from enginebuild_cache import Digest, Json
 
 Dtype = Literal["auto", "float16", "bfloat16", "float32"]
@@ -121,7 +122,8 @@ class ImageTarget:
 class Recipe:
     """`path` is the file it came from, None for one that was parsed from bytes.
 
-    `remote` is the repository of the remote cache.
+    `verification` is the gate before publishing, None for none. `remote` is the repository of the remote
+    cache.
     """
 
     name: str
@@ -134,6 +136,7 @@ class Recipe:
     engine: Engine
     image: ImageTarget
     builder: Builder
+    verification: Verification | None
     remote: str | None
     path: Path | None = field(compare=False)
     root: MappingNode = field(compare=False, repr=False)
@@ -177,6 +180,7 @@ def from_values(values: Mapping[str, Json], path: Path | None, root: MappingNode
         engine=engine,
         image=_image(_mapping(values["image"])),
         builder=_builder(values["builder"]),
+        verification=verification_of(values["verify"]),
         remote=_remote(values["cache"]),
         path=path,
         root=root,

@@ -10,6 +10,7 @@ from enginebuild.recipe.node import MappingNode, Node
 from enginebuild.recipe.quantization_rules import quantization_problems
 from enginebuild.recipe.references import PLACEHOLDERS, SCRATCH, expand, is_tag
 from enginebuild.recipe.show import quoted
+from enginebuild.recipe.verify_rules import verify_problems
 from enginebuild_cache import Json
 
 
@@ -21,6 +22,7 @@ def check_rules(values: Mapping[str, Json], root: MappingNode) -> list[Problem]:
         *engine_problems(values, root),
         *_tags(values),
         *_layout(values),
+        *verify_problems(values),
     ]
 
 

@@ -7,6 +7,10 @@ from collections.abc import Mapping
 #: A key of another tool (dashes read as underscores) → the path of ours. It is the same wherever it stands,
 #: unless a section is written before it.
 KEYS: Mapping[str, str] = {
+    # ours in two sections, and more often meant for the builder
+    "memory": "builder.memory",
+    "shm_size": "builder.shm_size",
+    "timeout": "builder.timeout",
     # TensorRT-LLM: convert_checkpoint.py, quantize.py, trtllm-serve; vLLM: `-tp`, `-pp`
     "tp_size": "tensor_parallel_size",
     "tp": "tensor_parallel_size",
@@ -176,7 +180,7 @@ ENGINE_ARGUMENTS = frozenset(
 #: Keys that a later version may have.
 LATER = frozenset(
     """
-    variants matrix verify publish warm env extends secrets
+    variants matrix publish warm env extends secrets
     """.split()  # noqa: SIM905
 )
 

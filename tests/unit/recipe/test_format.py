@@ -54,7 +54,7 @@ PATHS = dict(fields())
 
 
 #: Names that mean too many other things in a wrong place.
-AMBIGUOUS = ("name", "environment", "gpus")
+AMBIGUOUS = ("name", "environment", "gpus", "max_tokens", "requests")
 
 
 def test_places_hold_every_key_whose_name_is_used_once() -> None:
@@ -145,6 +145,9 @@ def _recipe_around(path: str) -> dict[str, Any]:
     elif section.startswith("quantization"):
         method = "fp8" if name == "tool" else "w4a16_awq"
         document["quantization"] = {"method": method, "calibration": {"dataset": "file:./texts"}}
+    elif path.startswith("verify.quality"):
+        document["quantization"] = "fp8_per_channel_per_token"
+        document["verify"] = {"quality": {"prompts": ["Water boils at"], "max_exact_match_drop": 0.2}}
     elif name == "environment":
         document["builder"] = {"runner": "local"}
     return document

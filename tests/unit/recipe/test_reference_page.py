@@ -27,6 +27,12 @@ def test_generated_parts() -> None:
         "engine",
         "image",
         "builder",
+        "verify",
+        "smoke",
+        "prompts",
+        "messages",
+        "quality",
+        "performance",
         "cache",
         "gpus",
     }

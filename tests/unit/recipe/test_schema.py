@@ -71,6 +71,10 @@ BEYOND = {
     "quantization-vllm-modelopt-int8",
     "quantization-vllm-quantize-py",
     "quantization-vllm-w4a8",
+    "verify-layout-model",
+    "verify-perplexity-of-tensorrt-llm",
+    "verify-quality-of-nothing",
+    "verify-triton",
     # 1.0 is an integer to JSON Schema.
     "version-float",
 }

@@ -104,6 +104,40 @@ def test_the_folder_holds_what_an_engine_needs_and_nothing_of_this_machine(
     assert str(model) not in text
 
 
+def _in_two_files(model: Path, folder: Path) -> None:
+    """The same model as large ones come: two files and an index; q_proj apart from k_proj and v_proj."""
+    shutil.copytree(model, folder)
+    whole = (folder / "model.safetensors").read_bytes()
+    start = 8 + int.from_bytes(whole[:8], "little")
+    header = {name: entry for name, entry in json.loads(whole[8:start]).items() if name != "__metadata__"}
+    (folder / "model.safetensors").unlink()
+    index: dict[str, str] = {}
+    for number in (1, 2):
+        name, part, body = f"model-0000{number}-of-00002.safetensors", {}, b""
+        for tensor, entry in header.items():
+            if ("q_proj" in tensor) == (number == 1):
+                begin, end = entry["data_offsets"]
+                part[tensor] = {**entry, "data_offsets": [len(body), len(body) + end - begin]}
+                body += whole[start + begin : start + end]
+                index[tensor] = name
+        text = json.dumps(part).encode()
+        (folder / name).write_bytes(len(text).to_bytes(8, "little") + text + body)
+    document = {"metadata": {"total_size": len(whole) - start}, "weight_map": index}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(document))
+
+
+@pytest.mark.parametrize("wanted", [DYNAMIC, ONCE[2]], ids=_name)
+def test_a_model_in_several_files_stays_in_several_files(
+    made: Quantize, model: Path, texts: Path, tmp_path: Path, wanted: Wanted
+) -> None:
+    _in_two_files(model, tmp_path / "model")
+    parted = quantize(wanted, tmp_path / "model", texts, tmp_path / "run", [])
+    index = json.loads((parted.folder / "model.safetensors.index.json").read_text())
+    assert set(index["weight_map"]) == set(took_effect.tensors_of(parted.folder))
+    assert {path.name for path in parted.folder.glob("*.safetensors")} == set(index["weight_map"].values())
+    assert took_effect.summary(parted.folder) == took_effect.summary(made(wanted, "first").folder)
+
+
 def test_a_broken_result_is_refused_with_the_layers(made: Quantize, model: Path, tmp_path: Path) -> None:
     asked = methods.request(DYNAMIC)
     broken = tmp_path / "broken"

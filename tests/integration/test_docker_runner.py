@@ -35,6 +35,12 @@ GPU = "NVIDIA H100 80GB HBM3"
 
 
 @pytest.fixture(scope="module")
+def docker_engine() -> DockerEngine:
+    """An engine of this worker's own: what is left on it was left by these tests."""
+    return services.own_engine(f"docker-runner-{os.getpid()}")
+
+
+@pytest.fixture(scope="module")
 def image(
     docker_engine: DockerEngine, base_layout: BusyboxBase, registry: str, skopeo: Path
 ) -> ContainerEnvironment:

@@ -9,7 +9,7 @@ READY  := $(VENV)/.ready
 JOBS   ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test check check-static services bench lock-dev clean
+.PHONY: help quickstart test test-gpu check check-static services bench lock-dev clean
 
 help: ## List these targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -20,6 +20,9 @@ quickstart: $(READY) ## Build a tiny model's image: no GPU, no Docker; half a mi
 
 test: $(READY) services check-static ## Everything, with real services and real vLLM: about 10 minutes, then 6
 	ENGINEBUILD_REQUIRE_SERVICES=1 $(BIN)/pytest -n $(JOBS) --dist loadfile --durations 10
+
+test-gpu: $(READY) ## The real TensorRT-LLM on this machine's GPU, where there is one: minutes; says what is lacking
+	ENGINEBUILD_TEST_GPU=1 $(BIN)/pytest tests/gpu
 
 check: $(READY) check-static ## What a commit must pass: style, types, imports, unit tests; about a minute
 	$(BIN)/pytest -q tests/unit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import zipfile
@@ -41,6 +42,16 @@ def test_it_holds_every_file_of_the_packages(wheel: Path) -> None:
         "enginebuild_cache",
         "enginebuild_images",
     }
+
+
+def test_no_stand_in_is_in_it(wheel: Path) -> None:
+    """What stands in for a GPU's programs cannot be reached by anybody's recipe."""
+    with zipfile.ZipFile(wheel) as archive:
+        named = [name for name in archive.namelist() if "standin" in name.lower()]
+        speaking = [
+            name for name in archive.namelist() if re.search(rb"(?i)stand-?in[s_]?\b", archive.read(name))
+        ]
+    assert (named, speaking) == ([], [])
 
 
 def test_it_runs_from_the_archive_alone(wheel: Path, tmp_path: Path) -> None:

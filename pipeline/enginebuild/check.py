@@ -28,7 +28,33 @@ def check_engine(values: Mapping[str, Json]) -> Sequence[Problem]:
     from enginebuild.engines import vllm
 
     args = engine.get("args")
-    return vllm.check_arguments(str(engine["version"]), args if isinstance(args, dict) else {})
+    found = vllm.check_arguments(str(engine["version"]), args if isinstance(args, dict) else {})
+    return (*found, *_unserved(values, str(engine["version"])))
+
+
+def _unserved(values: Mapping[str, Json], version: str) -> Sequence[Problem]:
+    """A quantization that this vLLM does not serve on the GPU that is named."""
+    quantization = values.get("quantization")
+    if not isinstance(quantization, dict) or quantization.get("method") in (None, "none"):
+        return ()
+    from enginebuild.quantizers.compatibility import methods, refusal
+    from enginebuild.recipe.gpu import catalogue
+    from enginebuild.recipe.methods import default_tool
+
+    method, cache = str(quantization["method"]), quantization.get("kv_cache_dtype")
+    tool = str(quantization.get("tool") or default_tool("vllm"))
+    if tool not in ("llm-compressor", "modelopt") or method not in methods(tool):
+        return ()  # the recipe's own rules say so
+    gpu = catalogue().get(str(values.get("gpu")))
+    reason = refusal(
+        method,
+        tool,
+        "vllm",
+        version,
+        gpu.compute_capability if gpu else None,
+        cache if isinstance(cache, str) else None,
+    )
+    return () if reason is None else (Problem(("quantization",), reason, on_key=True),)
 
 
 def check_folder(recipe: Recipe) -> None:

@@ -23,7 +23,8 @@ TARGETS: tuple[Target, ...] = ("vllm", "engine", "pytorch")
 @dataclass(frozen=True, slots=True)
 class Method:
     """`groups`: weights share scales in groups of a size that can be chosen. `calibrated`: needs texts; for
-    the targets in `otherwise` it is the other way round. `why_not` says why it needs none.
+    the targets in `otherwise` it is the other way round. `why_not` says why it needs none. The tools in
+    `either` make it with texts and, simpler, without.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Method:
     calibrated: bool = False
     why_not: str = ""
     otherwise: tuple[Target, ...] = ()
+    either: tuple[str, ...] = ()
 
     def needs_texts(self, served: Target | None) -> bool:
         return self.calibrated != (served in self.otherwise)
@@ -50,7 +52,8 @@ METHODS: Mapping[str, Method] = {
             otherwise=("engine",),
         ),
         Method("fp8_block_scales", why_not=_WHILE_SERVING),
-        Method("w8a8_int8", calibrated=True),
+        # Without texts llm-compressor rounds to the nearest, with them it smooths and runs GPTQ.
+        Method("w8a8_int8", calibrated=True, either=("llm-compressor",)),
         Method("w8a16", why_not=_WEIGHTS_ALONE),
         Method("w4a16", groups=True, why_not=_WEIGHTS_ALONE),
         Method("w4a16_awq", groups=True, calibrated=True),
@@ -69,6 +72,8 @@ METHODS: Mapping[str, Method] = {
 }
 
 TOOLS = ("quantize.py", "modelopt", "llm-compressor")
+#: Tools that scale a KV cache with texts or, for its whole range, without.
+KV_CACHE_EITHER = ("modelopt",)
 
 
 def target(engine_type: str, mode: str | None) -> Target:

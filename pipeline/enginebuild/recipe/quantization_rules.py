@@ -9,7 +9,16 @@ from enginebuild.errors import Problem
 from enginebuild.recipe.engine_rules import section, text, written
 from enginebuild.recipe.forms import DATASET_EXAMPLE
 from enginebuild.recipe.kinds import Path, any_of
-from enginebuild.recipe.methods import METHODS, READERS, SUPPORTED, Method, Target, default_tool, target
+from enginebuild.recipe.methods import (
+    KV_CACHE_EITHER,
+    METHODS,
+    READERS,
+    SUPPORTED,
+    Method,
+    Target,
+    default_tool,
+    target,
+)
 from enginebuild.recipe.modes import mode_of
 from enginebuild.recipe.node import MappingNode
 from enginebuild_cache import Json
@@ -65,8 +74,11 @@ def _calibration(wanted: _Wanted, served: Target | None) -> Iterator[Problem]:
     if "calibration" not in wanted.values or "kv_cache_dtype" not in wanted.values:
         return
     method, cache, given = wanted.method, wanted.values["kv_cache_dtype"], wanted.values["calibration"]
+    tool = text(wanted.values.get("tool")) or (default_tool(served) if served else "")
+    if tool in method.either:
+        return
     needed = method.needs_texts(served)
-    if given is None and (needed or cache is not None):
+    if given is None and (needed or (cache is not None and tool not in KV_CACHE_EITHER)):
         key, what = ("method", method.name) if needed else ("kv_cache_dtype", text(cache))
         hint = f"add {_CALIBRATION}"
         if wanted.short:

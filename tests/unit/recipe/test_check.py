@@ -65,3 +65,24 @@ def test_a_version_is_checked_beside_arguments_that_are_no_mapping(tmp_path: Pat
         "  hint: write argument: value pairs, one per line, or leave the key out\n\n"
         "3 mistakes"
     )
+
+
+def test_a_quantization_that_the_gpu_does_not_serve(tmp_path: Path) -> None:
+    text = (
+        "gpu: B200-SXM-180GB\nquantization: w8a8_int8\nengine: {type: vllm, version: 0.33.0}\n"
+        "image: {base: scratch}\n"
+    )
+    assert refusal(tmp_path, text) == (
+        f"{NAME}r.yaml:5:1: REASON\n  quantization: w8a8_int8\n  ^\n\n2 mistakes"
+    )
+
+
+def test_texts_are_a_choice_where_the_tool_does_without(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    texts = "calibration: {dataset: file:./texts}"
+    for more in ("method: w8a8_int8", f"method: w8a8_int8, {texts}", "method: fp8_per_channel_per_token"):
+        path.write_text(
+            f"version: 1\nname: tiny\nmodel: hf://org/tiny\nquantization: {{{more}}}\n"
+            "engine: {type: vllm, version: 0.33.0}\nimage: {base: scratch}\n"
+        )
+        assert read_checked(path).quantization is not None

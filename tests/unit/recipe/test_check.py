@@ -73,7 +73,11 @@ def test_a_quantization_that_the_gpu_does_not_serve(tmp_path: Path) -> None:
         "image: {base: scratch}\n"
     )
     assert refusal(tmp_path, text) == (
-        f"{NAME}r.yaml:5:1: REASON\n  quantization: w8a8_int8\n  ^\n\n2 mistakes"
+        f"{NAME}r.yaml:5:1: vLLM has no w8a8_int8 for compute capability 10.0 and above, and the GPU has "
+        "10.0; take fp8_per_channel_per_token\n"
+        "  quantization: w8a8_int8\n"
+        "  ^\n\n"
+        "2 mistakes"
     )
 
 

@@ -23,7 +23,8 @@ from parts import cli, services
 from parts.hub_server import HubServer
 from parts.services import DockerEngine
 from parts.tiny_llama import write_tiny_llama
-from parts.trtllm_recipes import Workshop, changed, workshop, write
+from parts.trtllm_programs import write_environment
+from parts.trtllm_recipes import VERSION, Workshop, changed, workshop, write
 
 KILLS = 8
 BUILD = {"max_batch_size": 4}
@@ -301,3 +302,14 @@ def test_a_builder_image_that_is_not_there_is_refused(shop: Workshop, tmp_path: 
     assert ended.code == 3
     assert f"{shop.registry}/nobody/nothing:1" in ended.stderr
     assert not (tmp_path / "cache/records/fetch").exists()
+
+
+def test_a_local_environment_without_nvidia_s_examples_is_refused(shop: Workshop, tmp_path: Path) -> None:
+    write_environment(tmp_path / "environment", VERSION)
+    values = shop.recipe({"build": BUILD})
+    values["builder"] = {"runner": "local", "environment": str(tmp_path / "environment")}
+    ended = shop.run(write(tmp_path / "recipe", values))
+    script = "/app/tensorrt_llm/examples/models/core/llama/convert_checkpoint.py"
+    lacking = f"no program {script}: NVIDIA's release image has it, and no package of TensorRT-LLM"
+    assert (ended.code, ended.stderr) == (5, refusal(lacking))
+    assert not (tmp_path / "recipe/cache/records/fetch").exists()

@@ -55,6 +55,11 @@ class LocalRunner:
             for name in dict.fromkeys(command[0] for command in execution.commands)
             if not name.startswith(str(SCRIPTS)) and shutil.which(name, path=_path(environment)) is None
         ]
+        found += [
+            f"no program {path}: NVIDIA's release image has it, and no package of TensorRT-LLM"
+            for path in dict.fromkeys(map(_program_file, execution.commands))
+            if path is not None and not path.exists()
+        ]
         return (*found, *choose(execution.gpus, execution.step, this_machine()).lacking)
 
     def run(self, execution: Execution, folders: Folders, log: Log) -> Mapping[str, Json]:
@@ -170,6 +175,13 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
     """The whole group, with its children."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
+
+
+def _program_file(command: tuple[str, ...]) -> Path | None:
+    """The file that an interpreter is to run, where that is no program of ours."""
+    path = command[1] if len(command) > 1 else ""
+    foreign = path.startswith("/") and path.endswith(".py") and not path.startswith(str(SCRIPTS))
+    return Path(path) if foreign else None
 
 
 def _environment(execution: Execution) -> LocalEnvironment:

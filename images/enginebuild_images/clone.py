@@ -8,6 +8,7 @@ cannot be shared, copy_file_range would save nothing: bytes that are to be check
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Protocol, runtime_checkable
 
@@ -15,6 +16,7 @@ from enginebuild_cache import CHUNK, File
 from enginebuild_cache.clone import reflink_range
 from enginebuild_images.blob import CHANGED, Blob, FileBlob
 from enginebuild_images.errors import ImageError
+from enginebuild_images.extent import Piece, extents
 from enginebuild_images.layer import Source, StreamedBlob
 from enginebuild_images.tar import ALIGNMENT
 
@@ -43,6 +45,16 @@ def clone(blob: Blob, target: BinaryIO) -> bool:
     ):
         return _share_layer(blob, blob.source, target)
     return False
+
+
+def unread(blob: Blob) -> Iterator[Piece]:
+    """A blob's `pieces`, of which those that lie in files of a disk are not read: the kernel sends them."""
+    if isinstance(blob, FileBlob):
+        return extents(blob.path, blob.descriptor.size)
+    if isinstance(blob, StreamedBlob) and isinstance(blob.source, OnDisk):
+        path_of = blob.source.path
+        return blob.layer.pieces(lambda file: extents(path_of(file), file.size))
+    return blob.pieces()
 
 
 def write_all(target: BinaryIO, piece: bytes) -> None:

@@ -17,6 +17,7 @@ from enginebuild_cache import CHUNK, Digest, File, Json
 from enginebuild_images import tar
 from enginebuild_images.blob import LAYER, Descriptor, verified
 from enginebuild_images.errors import ImageError
+from enginebuild_images.extent import Extent, Piece
 
 #: Part of every key that stands for a layer's bytes; raised when the same entries would give other bytes.
 LAYER_FORMAT = 1
@@ -119,23 +120,30 @@ class Layer:
 
     def chunks(self, read: Read) -> Iterator[bytes]:
         """The archive in pieces of at most 1 MiB. Raises ImageError if a file is not as long as described."""
+        return cast("Iterator[bytes]", self.pieces(read))
+
+    def pieces(self, read: Callable[[File], Iterator[Piece]]) -> Iterator[Piece]:
+        """`chunks`, among which extents stay what they are but for small ones."""
         pending = bytearray()
         for piece in self._pieces(read):
             if pending and len(pending) + len(piece) > CHUNK:
                 yield bytes(pending)
                 pending.clear()
             if len(piece) < _SMALL:
-                pending += piece
+                pending += piece if isinstance(piece, bytes) else piece.read()
                 continue
             if pending:
                 yield bytes(pending)
                 pending.clear()
+            if isinstance(piece, Extent) or len(piece) <= CHUNK:
+                yield piece
+                continue
             for start in range(0, len(piece), CHUNK):
-                yield piece if len(piece) <= CHUNK else piece[start : start + CHUNK]
+                yield piece[start : start + CHUNK]
         if pending:
             yield bytes(pending)
 
-    def _pieces(self, read: Read) -> Iterator[bytes]:
+    def _pieces(self, read: Callable[[File], Iterator[Piece]]) -> Iterator[Piece]:
         for part in self.parts():
             if isinstance(part, File):
                 yield from _exactly(part, read)
@@ -247,7 +255,7 @@ def _shared_folder(entries: tuple[Entry, ...]) -> str:
     return "/"
 
 
-def _exactly(file: File, read: Read) -> Iterator[bytes]:
+def _exactly(file: File, read: Callable[[File], Iterator[Piece]]) -> Iterator[Piece]:
     length = 0
     for piece in read(file):
         length += len(piece)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from enginebuild_images.extent import Piece
 from enginebuild_images.failure import Answer, Failure, refusal
 from enginebuild_images.location import is_loopback, origin, resolve
 from enginebuild_images.pace import Pace
@@ -88,7 +89,7 @@ class Request:
     url: str
     scopes: frozenset[str]
     headers: Mapping[str, str] = field(default_factory=dict)
-    body: Callable[[], Iterator[bytes]] | None = None
+    body: Callable[[], Iterator[Piece]] | None = None
     length: int = 0
     once: bool = False
     commit: bool = False

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from enginebuild_images.connection import INSECURE, Connector, Route, route_to
+from enginebuild_images.extent import Piece
 from enginebuild_images.failure import Answer, Failure
 from enginebuild_images.location import origin
 from enginebuild_images.wire import Timeouts, Wire, body_of
@@ -65,14 +66,14 @@ class Transport:
         method: str,
         url: str,
         headers: Mapping[str, str],
-        body: bytes | Iterator[bytes] = b"",
+        body: bytes | Iterator[Piece] = b"",
         read_timeout: float | None = None,
     ) -> Iterator[Exchange]:
         """Send a request; its answer's body is unread. Raises Failure; what `body` raises passes through.
 
         An iterator gives as many bytes as `headers` say in Content-Length.
         """
-        pieces: Iterable[bytes]
+        pieces: Iterable[Piece]
         if isinstance(body, bytes):
             pieces = [body] if body else []
             headers = {"Content-Length": str(len(body)), **headers} if body else headers

@@ -8,17 +8,21 @@ opened an upload; a commit that failed may have worked (jib #4301); GHCR takes a
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal, NoReturn
+from typing import Literal, NoReturn, TypeVar
 
 from enginebuild_images.blob import Blob, Descriptor
+from enginebuild_images.clone import unread
 from enginebuild_images.errors import ImageError
+from enginebuild_images.extent import Piece
 from enginebuild_images.failure import Answer, Failure
 from enginebuild_images.location import resolve, with_query
 from enginebuild_images.pace import Pace
 from enginebuild_images.pieces import PieceReader
 from enginebuild_images.repository import Repository, Request, Way
+
+P = TypeVar("P", bound=Piece)
 
 #: Told of the bytes of one thing: its label, bytes done, bytes in all.
 Report = Callable[[str, int, int], None]
@@ -142,7 +146,7 @@ class Upload:
 
     def _chunked(self, location: str, chunk: int) -> str:
         size = self.descriptor.size
-        with contextlib.closing(PieceReader(self._body())) as reader:
+        with contextlib.closing(PieceReader(self._counted(self.blob.pieces()))) as reader:
             for start in range(0, size, chunk):
                 length = min(chunk, size - start)
                 headers = {
@@ -216,9 +220,12 @@ class Upload:
     def _check(self, answer: Answer) -> None:
         check_digest(answer, self.descriptor)
 
-    def _body(self) -> Iterator[bytes]:
+    def _body(self) -> Iterator[Piece]:
+        return self._counted(unread(self.blob))
+
+    def _counted(self, pieces: Iterable[P]) -> Iterator[P]:
         described, name, done = self.descriptor.size, label(self.descriptor), 0
-        for piece in self.blob.pieces():
+        for piece in pieces:
             self.pace.stop.check()
             if done + len(piece) > described:
                 raise _wrong_size(name, "more", described)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import http.client
+import os
 import select
+import ssl
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 from enginebuild_images.connection import Route
+from enginebuild_images.extent import Extent, Piece
 from enginebuild_images.failure import Failure
 
 _BLOCK = 256 << 10  # bytes read from a connection at a time, at most
@@ -38,9 +41,11 @@ class Wire:
         self._connection = connection
         self._timeouts = timeouts
         self._broken: OSError | None = None
+        self._writable = select.poll()
+        self._writable.register(connection.sock, select.POLLOUT)
 
     def ask(
-        self, method: str, url: str, headers: Mapping[str, str], body: Iterable[bytes], read_timeout: float
+        self, method: str, url: str, headers: Mapping[str, str], body: Iterable[Piece], read_timeout: float
     ) -> http.client.HTTPResponse:
         """Send a request, read the head of its answer. Raises Failure; what `body` raises passes through."""
         self._connection.sock.settimeout(self._timeouts.write)
@@ -69,19 +74,47 @@ class Wire:
                 return error
         return None
 
-    def _sent(self, body: Iterable[bytes]) -> OSError | None:
+    def _sent(self, body: Iterable[Piece]) -> OSError | None:
         """Why not all of the body went out, if it did not."""
         for piece in body:
-            rest = memoryview(piece)
             with self._writing():
                 try:
-                    while rest:  # not `sendall`: its timeout is for the whole piece
-                        rest = rest[self._connection.sock.send(rest) :]
+                    self._send(piece if isinstance(piece, bytes) else self._unsent(piece))
                 except TimeoutError:
                     raise
                 except OSError as error:
                     return error
         return None
+
+    def _send(self, content: bytes) -> None:
+        rest = memoryview(content)
+        while rest:  # not `sendall`: its timeout is for the whole piece
+            rest = rest[self._connection.sock.send(rest) :]
+
+    def _unsent(self, extent: Extent) -> bytes:
+        """What the kernel did not send of a file: nothing, or with TLS all. Raises ImageError, OSError."""
+        if isinstance(self._connection.sock, ssl.SSLSocket):
+            return extent.read()
+        done = 0
+        try:
+            while sent := self._sendfile(extent, done):
+                done += sent
+        except (TimeoutError, ConnectionError):
+            raise
+        except OSError:  # a file system that cannot, or a disk that fails: reading tells which
+            pass
+        return extent.read(done)
+
+    def _sendfile(self, extent: Extent, done: int) -> int:
+        """Bytes sent of an extent of which `done` were before; 0 at its end, or at the end of its file."""
+        sock, file = self._connection.sock.fileno(), extent.file.fileno()
+        while done < extent.size:
+            try:
+                return os.sendfile(sock, file, extent.offset + done, extent.size - done)
+            except BlockingIOError:
+                if not self._writable.poll(self._timeouts.write * 1000):
+                    raise TimeoutError from None
+        return 0
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

@@ -62,7 +62,6 @@ class Benchmark:
             if not wanted:
                 continue
             subject = make(self._folder / kind / "model", self._options.size_mib)
-            touch_memory(self._blobs)
             time.sleep(_GRAIN)
             for number in range(self._options.rounds):
                 shift = number % len(contenders)
@@ -78,6 +77,8 @@ class Benchmark:
         if not cases:
             return
         with self._opened(contender, subject) as (opened, pids):
+            if self._options.blobs == "tmpfs":
+                touch_memory(self._blobs, 2 * subject.size)
             for case in cases:
                 self._prepare(subject, case)
                 yield Run(contender.name, case, number, measure(opened.commands(), opened.daemons, pids))

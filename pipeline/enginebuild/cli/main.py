@@ -17,6 +17,7 @@ from enginebuild_cache import CacheError
 #: Command → what `--help` says of it. A command's module is imported when it is called, not before.
 COMMANDS = {
     "run": "Build the image of a recipe and deliver it.",
+    "import": "Write a recipe from a command, a file of another tool, or for the other engine.",
     "check": "Refuse what cannot work, before anything is downloaded.",
     "plan": "Show each step with its key, whether it is cached, and why not.",
     "lock": "Resolve names to digests and write them beside the recipe.",
@@ -28,6 +29,9 @@ COMMANDS = {
     "completion": "Print a shell's completion script.",
 }
 
+#: Modules that cannot be called as their command is: a keyword of Python.
+_MODULES = {"import": "import_"}
+
 
 class LazyGroup(click.Group):
     """A group that knows its commands' names and summaries without importing them."""
@@ -38,7 +42,9 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"enginebuild.cli.{cmd_name}").command
+        command: click.Command = importlib.import_module(
+            f"enginebuild.cli.{_MODULES.get(cmd_name, cmd_name)}"
+        ).command
         return command
 
     def resolve_command(

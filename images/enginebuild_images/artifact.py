@@ -31,8 +31,16 @@ class ArtifactManifest:
     annotations: Mapping[str, str]
 
 
-def artifact(artifact_type: str, layers: Sequence[Blob], annotations: Mapping[str, str]) -> Image:
-    """Blobs under a manifest of this type; it is sent and written as an image is."""
+def artifact(
+    artifact_type: str,
+    layers: Sequence[Blob],
+    annotations: Mapping[str, str],
+    subject: Descriptor | None = None,
+) -> Image:
+    """Blobs under a manifest of this type; it is sent and written as an image is.
+
+    `subject`: the manifest that it is attached to.
+    """
     manifest: dict[str, Json] = {
         "schemaVersion": 2,
         "mediaType": MANIFEST,
@@ -40,6 +48,7 @@ def artifact(artifact_type: str, layers: Sequence[Blob], annotations: Mapping[st
         "config": EMPTY_CONFIG.descriptor.to_json(),
         "layers": [blob.descriptor.to_json() for blob in layers],
         "annotations": dict(annotations),
+        **({} if subject is None else {"subject": subject.to_json()}),
     }
     return Image(BytesBlob(MANIFEST, canonical_json(manifest)), EMPTY_CONFIG, tuple(layers))
 

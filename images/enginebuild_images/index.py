@@ -91,7 +91,8 @@ def layout_manifest(location: str) -> tuple[Descriptor, Manifest | Index] | None
     found = {
         listed.descriptor.digest: listed.descriptor
         for listed in read_listed(folder)
-        if listed.descriptor.digest == digest or (digest is None and tag in (None, listed.tag))
+        if listed.descriptor.digest == digest
+        or (digest is None and tag in (None, listed.tag) and not listed.is_attached)
     }
     if len(found) != 1:
         return None

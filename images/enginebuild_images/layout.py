@@ -243,7 +243,7 @@ def _by_digest(listed: Sequence[Listed], digest: Digest, folder: Path) -> Descri
 
 
 def _by_tag(listed: Sequence[Listed], tag: str | None, platform: Platform, folder: Path) -> Descriptor:
-    found = [entry for entry in listed if tag is None or entry.tag == tag]
+    found = [entry for entry in listed if entry.tag == tag or (tag is None and not entry.is_attached)]
     if len({entry.descriptor.digest for entry in found}) > 1:
         found = [entry for entry in found if entry.platform in (platform, None)]
     if not found:
@@ -256,7 +256,9 @@ def _by_tag(listed: Sequence[Listed], tag: str | None, platform: Platform, folde
 
 def _offer(listed: Sequence[Listed], folder: Path) -> str:
     names = sorted(
-        f"{folder}:{entry.tag}" if entry.tag else f"{folder}@{entry.descriptor.digest}" for entry in listed
+        f"{folder}:{entry.tag}" if entry.tag else f"{folder}@{entry.descriptor.digest}"
+        for entry in listed
+        if not entry.is_attached
     )
     return f"name one of: {', '.join(dict.fromkeys(names))}" if names else "it is empty"
 

@@ -30,6 +30,12 @@ class Listed:
     descriptor: Descriptor
     tag: str | None
     platform: Platform | None
+    artifact_type: str | None = None
+
+    @property
+    def is_attached(self) -> bool:
+        """Whether it is no image to be chosen, but something beside one: an artifact without a tag."""
+        return self.artifact_type is not None and self.tag is None
 
 
 def blob_path(digest: Digest) -> str:
@@ -95,7 +101,9 @@ def read_listed(folder: Path) -> tuple[Listed, ...]:
             descriptor = Descriptor.from_json(entry)
         except ValueError as error:
             raise ImageError(f"{folder / INDEX_FILE} is broken: {error}", "write the layout anew") from None
-        listed.append(Listed(descriptor, _tag_of(entry), read_platform(entry.get("platform"))))
+        kind = entry.get("artifactType")
+        platform = read_platform(entry.get("platform"))
+        listed.append(Listed(descriptor, _tag_of(entry), platform, kind if isinstance(kind, str) else None))
     return tuple(listed)
 
 

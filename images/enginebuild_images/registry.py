@@ -195,6 +195,21 @@ class Registry:
             ).error(reference.registry, action)
         return Descriptor(media_type(answer), actual, len(answer.body)), answer.body
 
+    def referrers(self, reference: Reference) -> bytes | None:
+        """The registry's list of what refers to the manifest at a digest; None where it keeps none.
+
+        Distribution spec 1.1, "Listing Referrers"; docker-registry 2.8 has no such list. Raises RegistryError.
+        """
+        repository = self._repository(reference)
+        url = repository.url(f"referrers/{reference.digest}")
+        answer = repository.ask(
+            self._pace(),
+            f"list what refers to {_shown(reference)}",
+            lambda: Request("GET", url, repository.pull, {"Accept": INDEX}),
+            (200, 400, 404, 405, 501),
+        )
+        return answer.body if answer.status == 200 else None
+
     def blob(self, reference: Reference, descriptor: Descriptor) -> RegistryBlob:
         """A blob of a repository, read when it is needed; a push to the same registry mounts it instead."""
         return RegistryBlob(self._repository(reference), descriptor, self._pace())

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, cast
 
 from enginebuild.errors import SourceError
+from enginebuild.verify import reports
 from enginebuild_cache import Digest, Json
 from enginebuild_images.errors import ImageError
 from enginebuild_images.manifest import Index, Manifest, Platform, read_config, read_manifest
@@ -43,6 +44,7 @@ class Inspection:
     """An image as read. `config` is OCI's image config, or that of a ModelPack artifact.
 
     Such an artifact (`is_model`) has annotations where an image has labels, and no platform.
+    `verification` is the latest report that is attached to it.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Inspection:
     layers: tuple[LayerSummary, ...]
     annotations: Mapping[str, str] = field(default_factory=dict)
     is_model: bool = False
+    verification: Mapping[str, Json] | None = None
 
     @property
     def labels(self) -> Mapping[str, str]:
@@ -91,6 +94,7 @@ class Inspection:
             "cmd": run.get("Cmd"),
             "env": run.get("Env"),
             "layers": [layer.to_json() for layer in self.layers],
+            **({} if self.verification is None else {"verification": dict(self.verification)}),
         }
 
 
@@ -157,7 +161,8 @@ def _of_layout(name: str, platform: Platform) -> Inspection | IndexInspection:
     config = read_config(b"".join(image.config.chunks()), name)
     manifest = read_manifest(image.manifest.content, name)
     assert isinstance(manifest, Manifest)
-    return _of(name, image.digest, manifest, config)
+    report = reports.in_layout(split_location(location)[0], image.digest)
+    return replace(_of(name, image.digest, manifest, config), verification=report)
 
 
 def _of_registry(name: str, platform: Platform, registry: Registry) -> Inspection | IndexInspection:
@@ -174,7 +179,8 @@ def _of_registry(name: str, platform: Platform, registry: Registry) -> Inspectio
         assert isinstance(manifest, Manifest)
     config = read_config(registry.blob_bytes(pinned, manifest.config), name)
     assert pinned.digest is not None
-    return _of(str(pinned), pinned.digest, manifest, config)
+    report = reports.in_registry(registry, pinned)
+    return replace(_of(str(pinned), pinned.digest, manifest, config), verification=report)
 
 
 def _is_choice(index: Index, platform: Platform) -> bool:

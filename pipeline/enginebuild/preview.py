@@ -16,6 +16,7 @@ from enginebuild.run import Publishers
 from enginebuild.steps import steps_of
 from enginebuild.steps.foresee import foreseen
 from enginebuild.steps.image import Pack, image_of
+from enginebuild.verify.run import RecipeGate
 from enginebuild_cache import Digest, Json, Store
 from enginebuild_images.image import Image
 from enginebuild_images.reference import Reference
@@ -73,7 +74,8 @@ def preview(
             places = list(publishers(recipe.tags(steps.key, resolution.model.commit)))
         digest = image.digest if image is not None else None
         published, to_send = plan_publish(image, places)
-        return Preview(recipe.name, steps.key, digest, to_send, (*planned, published))
+        gate = RecipeGate(recipe, resolution, bases, store, report)
+        return Preview(recipe.name, steps.key, digest, to_send, (*planned, *gate.planned(image), published))
 
 
 def _image(

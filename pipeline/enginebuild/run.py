@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from enginebuild.bases import Bases
-from enginebuild.build import Elsewhere, Outcome, build
+from enginebuild.build import Elsewhere, Nowhere, Outcome, build
 from enginebuild.builder import has_commands
 from enginebuild.errors import RecipeError
 from enginebuild.events import Note, Report, silent
@@ -21,6 +21,9 @@ from enginebuild.resolve import Resolution, require_locked, resolve
 from enginebuild.steps import steps_of
 from enginebuild.steps.image import image_of
 from enginebuild.steps.layers import Send
+from enginebuild.verify.attach import attachment
+from enginebuild.verify.gate import VERIFY
+from enginebuild.verify.run import RecipeGate
 from enginebuild_cache import Digest, Json, Store
 from enginebuild_images.reference import Reference
 
@@ -60,7 +63,7 @@ def run(
     elsewhere: Elsewhere | None = None,
     runner: Callable[[], Runner] | None = None,
 ) -> Built:
-    """Resolve, build what has no record, and publish. Raises EngineBuildError, CacheError.
+    """Resolve, build what has no record, verify, and publish. Raises EngineBuildError, CacheError.
 
     `locked`: the lock must say what the recipe says. `keep_lock`: write it where it does not.
     `repository`, `send`: where the image will be pushed, and how a layer gets there before its digest is
@@ -76,16 +79,22 @@ def run(
         planned = steps_of(recipe, resolution, bases, jobs, send, made)
         assert planned.key is not None
         require_runner(planned.steps, store, report, elsewhere)
+        gate = RecipeGate(recipe, resolution, bases, store, report, jobs, made, elsewhere or Nowhere())
+        gate.require(planned.steps)
         outcomes = build(planned.steps, recipe.name, store, report, elsewhere)
         image = image_of(outcomes["image"].tree, store, lock.base, bases)
-        places = publishers(recipe.tags(planned.key, lock.model.commit))
-        published = publish(image, places, outcomes["image"].tree, store, report)
+        with gate.open():
+            verified = gate.verify(image)
+            places = publishers(recipe.tags(planned.key, lock.model.commit))
+            published = publish(image, places, outcomes["image"].tree, store, report)
+        for place in places if verified else ():
+            place.attach(attachment(image, verified[VERIFY].tree, store), report)
     return Built(
         image.digest,
         planned.key,
         tuple(place.name(image) for place in places),
         tuple(place.advice(image) for place in places),
-        (*outcomes.values(), published),
+        (*outcomes.values(), *verified.values(), published),
     )
 
 

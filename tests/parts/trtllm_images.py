@@ -26,7 +26,7 @@ _TRITON = b"#!/usr/bin/python3\n# A stand-in.\nfrom trtllm_standin.triton import
 
 
 @cache
-def _system(busybox: Path) -> bytes:
+def system_layer(busybox: Path) -> bytes:
     """The layer of the operating system: equal for every image, so that it is stored and pulled once."""
     files = {
         "bin/busybox": Program(busybox.read_bytes(), 0o755),
@@ -43,7 +43,7 @@ def _system(busybox: Path) -> bytes:
 
 def release_image(version: str, busybox: Path) -> OciImage:
     """Stands in for nvcr.io/nvidia/tensorrt-llm/release:VERSION."""
-    return image([_system(busybox), layer(image_files(version))], _settings(version, f"/{WORKDIR}"))
+    return image([system_layer(busybox), layer(image_files(version))], _settings(version, f"/{WORKDIR}"))
 
 
 def triton_image(version: str, busybox: Path) -> OciImage:
@@ -59,10 +59,12 @@ def triton_image(version: str, busybox: Path) -> OciImage:
     files["opt/nvidia/nvidia_entrypoint.sh"] = Program(b'#!/bin/sh\nexec "$@"\n', 0o755)
     tag = releases()[version].triton_tags[-1]
     settings["Env"] = [*settings["Env"], f"NVIDIA_TRITON_SERVER_VERSION={tag}"]
-    return image([_system(busybox), layer(files)], settings)
+    return image([system_layer(busybox), layer(files)], settings)
 
 
 def _settings(version: str, workdir: str) -> dict[str, Any]:
     """Without entry point and command, as the release image is."""
-    variables = (*_ENVIRONMENT, f"TRT_LLM_VERSION={version}", "TRT_LLM_GIT_COMMIT=standin")
-    return {"Env": list(variables), "Labels": {"standin": "true"}, "WorkingDir": workdir}
+    variables = [*_ENVIRONMENT, f"TRT_LLM_VERSION={version}", "TRT_LLM_GIT_COMMIT=standin"]
+    if (cuda := releases()[version].cuda) is not None:
+        variables.append(f"CUDA_VERSION={cuda}.036")  # NVIDIA's images have the build as a fourth number
+    return {"Env": variables, "Labels": {"standin": "true"}, "WorkingDir": workdir}

@@ -10,6 +10,7 @@ import click
 
 from enginebuild.cli.options import cache_option, json_option
 from enginebuild.cli.output import size
+from enginebuild.verify.report import summary
 
 if TYPE_CHECKING:
     from enginebuild.inspect import IndexInspection, Inspection
@@ -60,6 +61,9 @@ def _lines(found: Inspection) -> list[str]:
     lines = [found.name, f"  digest    {found.digest}", kind]
     lines.append("  annotations" if found.is_model else "  labels")
     lines += [f"    {name} = {value}" for name, value in sorted(found.labels.items())]
+    if found.verification is not None:
+        lines.append("  verification")
+        lines += [f"    {line}" for line in summary(found.verification)]
     total = f", {size(found.size)}" if found.size else ""
     lines.append(f"  layers    {len(found.layers)}{total}")
     for layer in found.layers:

@@ -21,6 +21,7 @@ COMMANDS = {
     "check": "Refuse what cannot work, before anything is downloaded.",
     "plan": "Show each step with its key, whether it is cached, and why not.",
     "lock": "Resolve names to digests and write them beside the recipe.",
+    "verify": "Start an image, ask it, and say whether it answers as it must.",
     "index": "Publish several images under one name, as an OCI index.",
     "inspect": "Show what an image or an engine holds and what it was made from.",
     "doctor": "Say whether this machine can load an image or an engine, and why not.",

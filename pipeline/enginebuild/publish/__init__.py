@@ -28,6 +28,10 @@ class Publisher(Protocol):
         """Send what is missing; tags last. Raises PublishError, and then no tag names this image."""
         ...
 
+    def attach(self, artifact: Image, report: Report) -> None:
+        """Put an artifact beside the image that is its subject, where the place can; else warn."""
+        ...
+
     def name(self, image: Image) -> str:
         """The image by digest at this place, in the form that other tools read."""
         ...

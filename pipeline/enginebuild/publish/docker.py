@@ -55,30 +55,53 @@ class DockerPublisher:
         return 0 if self.has(image) else archive_size(image, self.names)
 
     def publish(self, image: Image, report: Report) -> None:
-        total = archive_size(image, self.names)
         with _engine() as client:
-            stream = _counted(docker_archive(image, self.names), total, report)
-            try:
-                answers = client.api.load_image(stream, quiet=False)  # type: ignore[no-untyped-call]
-                refusal = _refusal(answers, report)
-            except _LOST as error:
-                raise PublishError(
-                    f"the Docker Engine ended the connection while it loaded the image: {_cause(error)}",
-                    "its log says why (journalctl -u docker); run again",
-                ) from error
-        if refusal:
-            raise PublishError(f"the Docker Engine refused the image: {refusal}", _advice(refusal))
+            if (found := present(client, image)) is None:
+                load(client, image, self.names, report)
+            else:
+                for name in self.names:
+                    client.images.get(found).tag(name)
         if not self.has(image):
             raise PublishError(
                 f"the Docker Engine took the image, but {self.names[0]} is another one",
                 "somebody may have loaded the same name at the same time; run again",
             )
 
+    def attach(self, artifact: Image, report: Report) -> None:
+        """An engine keeps images alone."""
+
     def name(self, image: Image) -> str:
         return f"docker:{self.names[0]}@{image.digest}"
 
     def advice(self, image: Image) -> str:
         return use_of(image, self.names[0])
+
+
+def present(client: docker.DockerClient, image: Image) -> str | None:
+    """The engine's own id of an image that it has under whatever name."""
+    # Docker's classic store names an image by its config, containerd's by its manifest.
+    for digest in (image.digest, image.config.descriptor.digest):
+        try:
+            return str(client.images.get(str(digest)).id)
+        except docker.errors.ImageNotFound:
+            continue
+    return None
+
+
+def load(client: docker.DockerClient, image: Image, names: Sequence[str], report: Report) -> None:
+    """Stream an image into an engine under some names. Raises PublishError."""
+    total = archive_size(image, names)
+    stream = _counted(docker_archive(image, names), total, report)
+    try:
+        answers = client.api.load_image(stream, quiet=False)  # type: ignore[no-untyped-call]
+        refusal = _refusal(answers, report)
+    except _LOST as error:
+        raise PublishError(
+            f"the Docker Engine ended the connection while it loaded the image: {_cause(error)}",
+            "its log says why (journalctl -u docker); run again",
+        ) from error
+    if refusal:
+        raise PublishError(f"the Docker Engine refused the image: {refusal}", _advice(refusal))
 
 
 def inspect_loaded(name: str) -> Mapping[str, Json]:

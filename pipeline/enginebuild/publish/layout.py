@@ -8,7 +8,7 @@ from pathlib import Path
 
 from enginebuild.errors import PublishError
 from enginebuild.events import Progress, Report
-from enginebuild.publish.use import is_modelpack
+from enginebuild.publish.use import is_modelpack, not_attached
 from enginebuild_images.blob import Descriptor
 from enginebuild_images.errors import ImageError
 from enginebuild_images.image import Image
@@ -57,6 +57,12 @@ class LayoutPublisher:
             write_layout(image, self.folder, self.tags, progress)
         except ImageError as error:
             raise PublishError(error.message, error.hint) from error
+
+    def attach(self, artifact: Image, report: Report) -> None:
+        try:
+            write_layout(artifact, self.folder)
+        except ImageError as error:
+            report(not_attached(self.place, error))
 
     def name(self, image: Image) -> str:
         return f"{self.place}@{image.digest}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from enginebuild.errors import PublishError
 from enginebuild.events import Report
 from enginebuild.publish.limits import require_limits
-from enginebuild.publish.use import use_of
+from enginebuild.publish.use import not_attached, use_of
 from enginebuild_images.blob import Blob
 from enginebuild_images.compressed import CompressedBlob
 from enginebuild_images.errors import ImageError
@@ -54,6 +54,14 @@ class RegistryPublisher:
             self.registry().push(image, self.repository, self.tags)
         except ImageError as error:
             raise PublishError(error.message, error.hint) from error
+
+    def attach(self, artifact: Image, report: Report) -> None:
+        from enginebuild_images.referrers import attach
+
+        try:
+            attach(self.registry(), artifact, self.repository)
+        except ImageError as error:
+            report(not_attached(self.place, error))
 
     def name(self, image: Image) -> str:
         return f"{self.place}@{image.digest}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from enginebuild.events import Note
+from enginebuild_images.errors import ImageError
 from enginebuild_images.image import Image
 from enginebuild_images.manifest import MODEL_CONFIG
 
@@ -18,6 +20,11 @@ def use_of(image: Image, name: str) -> str:
             f"take it out:  docker cp $(docker create {name} -):/model ."
         )
     return f"run it:  docker run --rm -p 8000:8000 --ipc=host [--gpus all] {name}"
+
+
+def not_attached(place: str, error: ImageError) -> Note:
+    """The image is published all the same: not every registry takes artifacts."""
+    return Note(f"the result of its verification is not attached at {place}: {error.message}", "warning")
 
 
 def is_modelpack(image: Image) -> bool:

@@ -72,7 +72,7 @@ class DockerRunner:
             if lacking := _gpu_support(execution, facts):
                 raise cannot_start(execution, lacking)
             if _image_of(client, environment) is None:
-                self._pull(client, environment)
+                pull(client, environment, self.report)
             choice = self._gpus(client, execution, here=True)
             if choice.lacking:
                 raise cannot_start(execution, choice.lacking)
@@ -111,30 +111,33 @@ class DockerRunner:
             return (f"the image {pinned(environment)} cannot be pulled: {error.message}",)
         return _too_little_disk(environment, size, facts)
 
-    def _pull(self, client: docker.DockerClient, environment: ContainerEnvironment) -> None:
-        name, progress = pinned(environment), PullProgress()
-        self.report(Note(f"pulling {name}"))
-        try:
-            for answer in client.api.pull(
-                repository(environment),
-                tag=str(environment.digest),
-                platform=environment.platform,
-                stream=True,
-                decode=True,
-            ):
-                if refusal := answer.get("error"):
-                    raise _not_pulled(name, refusal)
-                for event in progress(answer):
-                    self.report(event)
-        except docker.errors.APIError as error:
-            raise _not_pulled(name, str(error.explanation or error)) from error
-
     def _folders(
         self, client: docker.DockerClient, image: str, folders: Folders, facts: Mapping[str, Any]
     ) -> AbstractContextManager[Sequence[Mounted]]:
         if sees_our_disk(facts):
             return mounted(client, image, folders, me_inside(facts))
         return copied(client, image, folders, self.report)
+
+
+def pull(client: docker.DockerClient, environment: ContainerEnvironment, report: Report) -> str:
+    """Bring an image into the engine; its name there. Raises StepError."""
+    name, progress = pinned(environment), PullProgress()
+    report(Note(f"pulling {name}"))
+    try:
+        for answer in client.api.pull(
+            repository(environment),
+            tag=str(environment.digest),
+            platform=environment.platform,
+            stream=True,
+            decode=True,
+        ):
+            if refusal := answer.get("error"):
+                raise _not_pulled(name, refusal)
+            for event in progress(answer):
+                report(event)
+    except docker.errors.APIError as error:
+        raise _not_pulled(name, str(error.explanation or error)) from error
+    return name
 
 
 def _environment(execution: Execution) -> ContainerEnvironment:

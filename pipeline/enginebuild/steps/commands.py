@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import shutil
-import signal
-import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 
 from enginebuild.errors import StepError
 from enginebuild.events import LogLine, Report
 from enginebuild.execution import CommandFailed, Execution, Folders, Runner
 from enginebuild.step import Result
+from enginebuild.terminable import terminable
 from enginebuild_cache import File, Json, Store, Tree
 from enginebuild_cache.errors import failing_as
 
@@ -70,7 +68,7 @@ class RunCommands:
         return self.runner
 
     def __call__(self, inputs: Mapping[str, Tree], store: Store, report: Report) -> Result:
-        with store.workspace() as folder, _terminable(), failing_as("write to", folder):
+        with store.workspace() as folder, terminable(), failing_as("write to", folder):
             folders = self._folders(folder, inputs, store)
             stamps = _stamps(folders)
             with _StepLog(folder / LOG_FILE, self.execution.step, report) as log:
@@ -172,23 +170,6 @@ class _StepLog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM ends the block as Ctrl-C does: CI systems cancel with it, and containers must not stay."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _write(files: Mapping[str, bytes], folder: Path) -> None:

@@ -1,0 +1,218 @@
+"""An image's server in a container: started as the image says, without a network, asked from inside."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tarfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+import docker
+import docker.errors
+from docker.types import DeviceRequest, Ulimit
+
+from enginebuild.errors import PublishError, StepError, VerificationError
+from enginebuild.events import Report
+from enginebuild.execution import ContainerEnvironment, GpuNeed
+from enginebuild.publish.docker import load, present
+from enginebuild.runners.container import ULIMITS
+from enginebuild.runners.containers import container, sweep
+from enginebuild.runners.docker import pull
+from enginebuild.runners.engine import LOST, NO_GPU_SUPPORT, engine, gives_gpus, host, is_here
+from enginebuild.runners.machine import choose, this_machine
+from enginebuild.verify.gate import Gpus
+from enginebuild.verify.server import FOLDER, Ended, Ran, Subject
+from enginebuild_images.errors import ImageError
+from enginebuild_images.image import Image
+
+#: The repository of images that are here to be verified and for nothing else.
+_NAME = "enginebuild-verify"
+#: Seconds for our program in the container to say that the time is over, before the server is killed.
+_GRACE = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What the container may have. `memory` and `shm_size` in bytes, `seconds` in all.
+
+    `gpus`: how many, unless `ids` says which.
+    """
+
+    seconds: float
+    shm_size: int
+    memory: int | None = None
+    gpus: int = 0
+    ids: tuple[str, ...] = ()
+
+
+def gpus_for(need: GpuNeed) -> tuple[Gpus, tuple[str, ...]]:
+    """The GPUs for a server, and what is lacking, a sentence each.
+
+    A machine elsewhere is not asked: its engine chooses, and its address stands for their names.
+    """
+    if not need.wanted:
+        return Gpus(), ()
+    if not is_here():
+        return Gpus(need.count, (f"of {host()}",) * (need.count or len(need.ids)), need.ids), ()
+    choice = choose(need, "verify", this_machine())
+    names, ids = (
+        zip(*((gpu.name, gpu.index) for gpu in choice.gpus), strict=True) if choice.gpus else ((), ())
+    )
+    return Gpus(len(names), names, ids), choice.lacking
+
+
+def lacking(need: GpuNeed) -> tuple[str, ...]:
+    """What this machine lacks to serve an image, each as one sentence."""
+    try:
+        with engine() as client:
+            if need.wanted and not gives_gpus(client.info()):
+                return (NO_GPU_SUPPORT.format(host=host()),)
+    except StepError as error:
+        return (error.message,)
+    return gpus_for(need)[1]
+
+
+@contextmanager
+def loaded(image: Image, report: Report) -> Iterator[str]:
+    """An image of ours in the engine, by its id; taken away again if it was not there. Raises StepError."""
+    name = f"{_NAME}:{image.digest.short}"
+    with engine() as client:
+        try:
+            yield present(client, image) or _load(client, image, name, report)
+        finally:
+            with contextlib.suppress(docker.errors.APIError, *LOST):
+                client.images.remove(name)
+
+
+def _load(client: docker.DockerClient, image: Image, name: str, report: Report) -> str:
+    try:
+        load(client, image, [name], report)
+    except (ImageError, PublishError) as error:
+        raise StepError(f"the image cannot be verified: {error.message}", error.hint) from error
+    return str(client.images.get(name).id)
+
+
+@contextmanager
+def pulled(environment: ContainerEnvironment, report: Report) -> Iterator[str]:
+    """A registry's image in the engine, where it stays. Raises StepError."""
+    with engine() as client:
+        yield pull(client, environment, report)
+
+
+@dataclass(slots=True)
+class ServedContainer:
+    """A server that was started. Implements `verify.server.Server`."""
+
+    client: docker.DockerClient
+    name: str
+    over: threading.Event = field(default_factory=threading.Event)
+
+    def put(self, files: Mapping[str, bytes]) -> None:
+        self.client.api.put_archive(self.name, "/", _archive(files))
+
+    def run(self, words: Sequence[str]) -> Ran:
+        try:
+            made = self.client.api.exec_create(self.name, list(words))["Id"]
+            out, err = b"", b""
+            for piece, complaint in self.client.api.exec_start(made, stream=True, demux=True):
+                out += piece or b""
+                err += complaint or b""
+            code = self.client.api.exec_inspect(made)["ExitCode"]
+        except docker.errors.APIError as error:
+            if error.status_code != 409:  # the container does not run
+                raise
+            return Ran(137, b"", b"")
+        return Ran(137 if code is None else int(code), out, err)
+
+    def read(self, path: PurePosixPath) -> bytes | None:
+        try:
+            pieces, _ = self.client.api.get_archive(self.name, str(path))
+        except docker.errors.NotFound:
+            return None
+        with tarfile.open(fileobj=io.BytesIO(b"".join(pieces))) as archive:
+            found = archive.extractfile(archive.getmembers()[0])
+            return None if found is None else found.read()
+
+    def ended(self) -> Ended | None:
+        state = self.client.api.inspect_container(self.name)["State"]
+        if state["Running"]:
+            return None
+        return Ended(int(state["ExitCode"]), bool(state.get("OOMKilled")), self.over.is_set())
+
+    def log(self) -> bytes:
+        said: bytes = self.client.api.logs(self.name)
+        return said
+
+
+@contextmanager
+def served(image: str, subject: Subject, room: Room) -> Iterator[ServedContainer]:
+    """The server of an image that the engine has; killed when its time is over, gone with the block."""
+    with engine() as client:
+        sweep(client)
+        with container(client, image, "verify", **_options(room)) as name:
+            found = ServedContainer(client, name)
+            found.put({".keep": b""})
+            timer = threading.Timer(room.seconds + _GRACE, _kill, (found,))
+            timer.daemon = True
+            try:
+                client.api.start(name)
+                timer.start()
+            except docker.errors.APIError as error:
+                raise _refusal(subject, str(error.explanation or error)) from error
+            try:
+                yield found
+            finally:
+                timer.cancel()
+
+
+def _options(room: Room) -> dict[str, Any]:
+    """The image's own user and entry point, and nothing to reach the world with."""
+    requests = []
+    if room.ids:
+        requests = [DeviceRequest(device_ids=list(room.ids), capabilities=[["gpu"]])]
+    elif room.gpus:
+        requests = [DeviceRequest(count=room.gpus, capabilities=[["gpu"]])]
+    return {
+        "user": None,
+        "labels": {"enginebuild.step": "verify"},
+        "mem_limit": room.memory,
+        "memswap_limit": room.memory,
+        "shm_size": room.shm_size,
+        "security_opt": ["no-new-privileges"],
+        "device_requests": requests,
+        "ulimits": [Ulimit(name=name, soft=n, hard=n) for name, n in ULIMITS.items()] if requests else [],
+    }
+
+
+def _kill(server: ServedContainer) -> None:
+    server.over.set()
+    with contextlib.suppress(docker.errors.APIError, *LOST):
+        server.client.api.kill(server.name)
+
+
+def _refusal(subject: Subject, said: str) -> StepError | VerificationError:
+    if "could not select device driver" in said:
+        return StepError(f"the step verify cannot start: {NO_GPU_SUPPORT.format(host=host())}")
+    return VerificationError(
+        f"{subject.name} failed verification: its server cannot be started: the Docker Engine says: {said}"
+    )
+
+
+def _archive(files: Mapping[str, bytes]) -> bytes:
+    """A tar of files in FOLDER, which a server's user may write to."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for path, mode in ((FOLDER.parent, 0o755), (FOLDER, 0o777)):
+            folder = tarfile.TarInfo(str(path.relative_to("/")))
+            folder.type, folder.mode = tarfile.DIRTYPE, mode
+            archive.addfile(folder)
+        for name, content in sorted(files.items()):
+            entry = tarfile.TarInfo(str((FOLDER / name).relative_to("/")))
+            entry.size, entry.mode = len(content), 0o644
+            archive.addfile(entry, io.BytesIO(content))
+    return out.getvalue()

@@ -93,7 +93,7 @@ def test_what_the_library_rewrote_is_beside_what_was_asked(engine: Published) ->
 
 def test_an_engine_s_manifest_and_labels_say_what_built_it(engine: Published) -> None:
     text = json.dumps(engine.image.document_at("/engine/enginebuild.json"))
-    for said in (VERSION, "10.14.1.48", "NVIDIA H100 80GB HBM3", "9.0", "590.44.01"):
+    for said in (VERSION, "10.14.1.48", "NVIDIA H100 80GB HBM3", "9.0", "13.1.0", "590.44.01"):
         assert said in text, said
     labels = engine.image.labels
     assert labels["enginebuild.engine"] == "tensorrt_llm"
@@ -227,6 +227,16 @@ def test_triton_loads_a_checkpoint_by_its_llmapi_model(shop: Workshop, tmp_path:
     assert 'triton_config: {"max_batch_size": 0, "decoupled": false}\n' in text
     with done.image.serving("--gpus=all") as server:
         assert server.ask("/v2/models/ensemble/generate", {"text_input": "a b"})["text_output"] == "b a"
+
+
+def test_doctor_compares_the_image_with_this_machine(engine: Published) -> None:
+    words = ("doctor", engine.image.name, "--json")
+    two = {"NVIDIA_SMI_STANDIN_GPUS": TWO_GPUS}
+    fits = cli.enginebuild(*words, env={**engine.shop.env, **two}).ok().document
+    assert fits["fits"] is True
+    for gpus in (TWO_GPUS.partition(";")[0], TWO_GPUS.replace("9.0", "10.0"), "none"):
+        ended = cli.enginebuild(*words, env={**engine.shop.env, "NVIDIA_SMI_STANDIN_GPUS": gpus})
+        assert (ended.code, ended.document["fits"]) == (5, False), gpus
 
 
 def test_inspect_shows_the_engine(engine: Published) -> None:

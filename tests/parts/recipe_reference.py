@@ -78,12 +78,27 @@ def _texts(method: Method) -> str:
 
 
 def _gpus() -> str:
-    rows = ["| name | compute capability | memory, GB | nvidia-smi's name |", "|---|---|---|---|"]
-    rows += [
-        f"| `{gpu.name}` | {gpu.compute_capability} | {gpu.memory_gb} | {gpu.product} |"
-        for gpu in catalogue().values()
+    rows = [
+        "| name | compute capability | memory, GB | GB/s | TFLOPs: fp16, fp8, fp4 | NVLink | nvidia-smi's name |",
+        "|---|---|---|---|---|---|---|",
     ]
+    for gpu in catalogue().values():
+        speeds = ", ".join(_speed(gpu.tflops.get(kind)) for kind in ("fp16", "fp8", "fp4"))
+        joined = "" if gpu.nvlink_gb_s is None else f"{gpu.joined} × {gpu.nvlink_gb_s:g} GB/s"
+        cells = (
+            gpu.compute_capability,
+            gpu.memory_gb,
+            f"{gpu.bandwidth_gb_s:g}",
+            speeds,
+            joined,
+            gpu.product,
+        )
+        rows.append(f"| `{gpu.name}` | {' | '.join(map(str, cells))} |")
     return "\n".join(rows) + "\n"
+
+
+def _speed(tflops: float | None) -> str:
+    return "–" if tflops is None else f"{tflops:.0f}"
 
 
 _PARTS = {

@@ -19,14 +19,34 @@ from enginebuild_cache import Json
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """`memory_gb` is the datasheet's figure; `product` is what nvidia-smi calls the GPU."""
+    """`memory_gb` is the datasheet's figure; `product` is what nvidia-smi calls the GPU, `memory_mib` what it
+    says of its memory (None: not seen). `tflops` are dense, by `fp16` (bfloat16 too), `fp8`, `int8`, `fp4`;
+    what the GPU cannot do is not in it. `joined` GPUs reach each other by NVLink, at `nvlink_gb_s` both ways
+    together; None: by PCIe alone. `driver_floor` is the first driver for its architecture.
+    """
 
     name: str
     compute_capability: str
     memory_gb: int
     product: str
+    memory_mib: int | None
+    bandwidth_gb_s: float
+    tflops: Mapping[str, float]
+    nvlink_gb_s: float | None
+    joined: int
+    driver_floor: str
+
+    @property
+    def usable_bytes(self) -> int:
+        """What CUDA offers of the memory: nvidia-smi's figure less what the driver keeps, 0.4 to 0.9 GiB.
+
+        Seen from PyTorch: H100 79.1 of 79.6 GiB, A100 79.1 of 80.0, L4 22.0 of 22.5, H200 139.8 of 140.4.
+        """
+        whole = self.memory_mib * _MIB if self.memory_mib is not None else self.memory_gb * 10**9
+        return whole - (640 if self.memory_gb >= 40 else 448) * _MIB
 
 
+_MIB = 1 << 20
 _FILE = FilePath(__file__).parent.parent / "gpus.json"
 
 
@@ -35,7 +55,18 @@ def catalogue() -> Mapping[str, Gpu]:
     """Every GPU by its name, in the order of the file."""
     document = json.loads(_FILE.read_text("utf-8"))
     return {
-        name: Gpu(name, entry["compute_capability"], entry["memory_gb"], entry["product"])
+        name: Gpu(
+            name,
+            entry["compute_capability"],
+            entry["memory_gb"],
+            entry["product"],
+            entry["memory_mib"],
+            entry["bandwidth_gb_s"],
+            entry["tflops"],
+            entry["nvlink_gb_s"],
+            entry["joined"],
+            document["driver_floors"][entry["compute_capability"]]["driver"],
+        )
         for name, entry in document["gpus"].items()
     }
 

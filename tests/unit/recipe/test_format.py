@@ -169,15 +169,39 @@ def test_texts_of_fields_are_sentences() -> None:
         assert re.fullmatch(r"[A-Z].*\.", field.text), path
 
 
+#: The keys of an entry of gpus.json, in their order.
+GPU_FACTS = [
+    "compute_capability",
+    "memory_gb",
+    "memory_mib",
+    "bandwidth_gb_s",
+    "tflops",
+    "nvlink_gb_s",
+    "joined",
+    "product",
+    "source",
+]
+
+
 def test_catalogue() -> None:
     document = json.loads((PACKAGE / "gpus.json").read_text("utf-8"))
     assert list(document["gpus"]) == list(catalogue())
     for name, entry in document["gpus"].items():
-        assert set(entry) == {"compute_capability", "memory_gb", "product", "source"}, name
+        assert list(entry) == GPU_FACTS, name
         assert set(entry["source"]) <= set(document["sources"]), name
         assert re.fullmatch(r"(7|8|9|10|12)\.\d", entry["compute_capability"]), name
         size = re.search(r"-(\d+)GB$", name)
         assert size is None or int(size[1]) == entry["memory_gb"], name
+        seen = entry["memory_mib"]
+        assert seen is None or 0.92 < seen * 2**20 / (entry["memory_gb"] * 1e9) < 1.075, name
+        assert ("smi-memory" in entry["source"]) == (seen is not None), name
+        assert set(entry["tflops"]) <= {"fp16", "fp8", "int8", "fp4"}, name
+        capability = float(entry["compute_capability"])
+        assert ("fp8" in entry["tflops"]) == (capability >= 8.9), name
+        assert ("fp4" in entry["tflops"]) == (capability >= 10), name
+        assert (entry["nvlink_gb_s"] is None) <= (entry["joined"] == 1), name
+    for capability, floor in document["driver_floors"].items():
+        assert floor["source"] in document["sources"], capability
     products = [gpu.product for gpu in catalogue().values()]
     assert len(set(products)) == len(products)
 
@@ -200,6 +224,31 @@ def test_catalogue() -> None:
 def test_facts_of_gpus(name: str, capability: str, memory: int) -> None:
     gpu = catalogue()[name]
     assert (gpu.compute_capability, gpu.memory_gb) == (capability, memory)
+
+
+@pytest.mark.parametrize(
+    ("name", "usable", "bandwidth", "fp16", "fp8", "floor"),
+    [
+        # What PyTorch reports as total memory, in GiB.
+        ("T4", 14.56, 320, 65, None, "410.48"),
+        ("L4", 22.05, 300, 121, 242.5, "520.61"),
+        ("A100-SXM-80GB", 79.25, 2039, 312, None, "450.51"),
+        ("H100-SXM-80GB", 79.1, 3350, 989.4, 1978.9, "520.61"),
+        ("H200-SXM-141GB", 139.8, 4800, 989.4, 1978.9, "520.61"),
+        ("B200-SXM-180GB", 178.4, 8000, 2250, 4500, "570.26"),
+    ],
+)
+def test_speed_and_usable_memory_of_gpus(
+    name: str, usable: float, bandwidth: float, fp16: float, fp8: float | None, floor: str
+) -> None:
+    gpu = catalogue()[name]
+    assert gpu.usable_bytes / 2**30 == pytest.approx(usable, rel=0.005)
+    assert (gpu.bandwidth_gb_s, gpu.tflops["fp16"], gpu.tflops.get("fp8")) == (bandwidth, fp16, fp8)
+    assert gpu.driver_floor == floor
+
+
+def test_a_gpu_that_was_not_seen_has_the_memory_of_its_datasheet() -> None:
+    assert catalogue()["B300-SXM-288GB"].usable_bytes == 288 * 10**9 - (640 << 20)
 
 
 @pytest.mark.parametrize("name", catalogue())

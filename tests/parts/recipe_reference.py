@@ -79,7 +79,7 @@ def _texts(method: Method) -> str:
 
 def _gpus() -> str:
     rows = [
-        "| name | compute capability | memory, GB | GB/s | TFLOPs: fp16, fp8, fp4 | NVLink | nvidia-smi's name |",
+        "| name | capability | memory, GB | GB/s | TFLOPs: fp16, fp8, fp4 | NVLink | nvidia-smi's name |",
         "|---|---|---|---|---|---|---|",
     ]
     for gpu in catalogue().values():

@@ -19,7 +19,19 @@ from parts import cli, recipes
 from parts.checkpoints import write_checkpoint
 from parts.hub_server import Fault, HubServer
 
-COMMANDS = ("run", "check", "plan", "lock", "index", "inspect", "doctor", "cache", "schema", "completion")
+COMMANDS = (
+    "run",
+    "import",
+    "check",
+    "plan",
+    "lock",
+    "index",
+    "inspect",
+    "doctor",
+    "cache",
+    "schema",
+    "completion",
+)
 
 
 def on_a_terminal(words: list[str | Path], env: Mapping[str, str]) -> str:

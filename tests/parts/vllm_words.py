@@ -2,8 +2,8 @@
 
     python vllm_words.py FILE
 
-FILE holds a JSON list of lists of words, those after `vllm serve`. Prints a JSON list: `{"args": …}` for each,
-or `{"refused": "<message>"}`, as vllm_parse.py does for configuration files.
+FILE holds a JSON list of lists of words, those after `vllm serve`. Prints a JSON list: `{"args": …}` for
+each, or `{"refused": "<message>"}`, as vllm_parse.py does for configuration files.
 """
 
 from __future__ import annotations

@@ -30,12 +30,19 @@ def carry_environment(draft: Draft, environment: Mapping[str, str]) -> None:
         if name in known["ours"] or name == _DEFAULT_AUTH:
             continue
         if name in known["tokens"]:
+            if not _of_the_hub(draft):
+                continue
             auth_apart(draft)
             draft.put(("model", "auth"), name)
         elif name in known["arguments"] and draft.get(("engine", "type")) == "vllm":
             _argument(draft, name, known["arguments"][name], value)
         else:
             draft.lose(*_lost(name, value))
+
+
+def _of_the_hub(draft: Draft) -> bool:
+    model = draft.get(("model",))
+    return str(model.get("source") if isinstance(model, dict) else model).startswith("hf:")
 
 
 def _argument(draft: Draft, name: str, argument: str, value: str) -> None:

@@ -33,7 +33,7 @@ def _head(draft: Draft) -> Iterator[str]:
     yield from _comment(f"Written by `enginebuild import` from {draft.origin}.")
     if draft.gaps:
         yield "#"
-        yield "# To fill in before it passes `enginebuild check`:"
+        yield "# To fill in first:"
         for gap in draft.gaps:
             yield from _comment(f"{'.'.join(gap.path)}: {gap.why}", "- ")
     if draft.lost:

@@ -31,10 +31,10 @@ def import_serve(started: Launch, version: str | None = None) -> Draft:
     draft = Draft(f"a {'docker run' if started.image else started.program} command")
     chosen = put_engine(draft, started.image, version)
     words = _with_file(chosen, started)
-    mistakes = [*words.mistakes, *_model(draft, words, started)]
+    mistakes = [*words.strangers.values(), *words.mistakes, *_model(draft, words, started)]
     if mistakes:
         raise no_command(mistakes)
-    for option, why in words.gone.items():
+    for option, why in (*words.gone.items(), *words.repeated.items()):
         draft.lose(option, why)
     carry(draft, words)
     if started.platform:
@@ -85,17 +85,19 @@ def _with_file(version: str, started: Launch) -> Words:
     """The command's words, and before them those of the file that --config names."""
     words = read_words(version, started.words)
     name = words.values.pop("config", None)
-    if not isinstance(name, str) or words.mistakes:
+    if not isinstance(name, str) or words.mistakes or words.strangers:
         return words
     said = read_foreign(Path(name))
     if not isinstance(said, dict):
         raise no_command([f"{quoted(name)} is no mapping of options to values"])
     before = read_words(version, file_words(said))
     before.mistakes = [f"{name}: {mistake}" for mistake in before.mistakes]
+    before.strangers = {key: f"{name}: {mistake}" for key, mistake in before.strangers.items()}
     for key, value in words.values.items():
         before.put(key, value, words.spelled[key])
     before.positional = words.positional
     before.gone |= words.gone
+    before.repeated = words.repeated
     return before
 
 

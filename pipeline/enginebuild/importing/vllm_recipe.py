@@ -58,6 +58,10 @@ def import_recipe(path: Path, choice: Choice, version: str | None = None) -> Dra
     said = read_foreign(path)
     if not isinstance(said, dict) or not _text(_mapping(said, "model"), "model_id"):
         raise no_command(["it has no model.model_id"], f"{path} is no recipe of vLLM")
+    if isinstance(said.get("omni"), dict):
+        raise no_command(
+            ["it is for vllm-omni, and enginebuild builds for vLLM"], f"{path} cannot be imported"
+        )
     chosen = hardware(choice.hardware) if choice.hardware else None
     variant = _variant(said, choice.variant)
     features = _features(said, variant, choice)
@@ -71,7 +75,7 @@ def import_recipe(path: Path, choice: Choice, version: str | None = None) -> Dra
         mistakes.append(mistake)
     if mistakes:
         raise no_command(mistakes, f"{path} cannot be understood")
-    for option, why in words.gone.items():
+    for option, why in (*words.gone.items(), *words.strangers.items()):
         draft.lose(option, why)
     words.values.pop("model", None)
     carry(draft, words)
@@ -235,8 +239,6 @@ def _told(
         )
     for command in _dependencies(said):
         draft.lose(command, "what it installs or sets belongs into image.base")
-    if isinstance(said.get("omni"), dict):
-        draft.lose("omni", "served by vllm-omni, which enginebuild does not know")
 
 
 def _dependencies(said: Values) -> Iterator[str]:

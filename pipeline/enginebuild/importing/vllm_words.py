@@ -29,18 +29,23 @@ _TRUE, _FALSE = ("true", "1", "yes"), ("false", "0", "no")
 
 @dataclass
 class Words:
-    """What was read. `values` by argument, `spelled` the option as it was written, `gone` what does
-    not count, and why."""
+    """What was read. `values` by argument, `spelled` the option as it was written.
+
+    By option, with the reason: `gone` are those of former versions, `repeated` those that a later one
+    overrules, `strangers` those that this version has not.
+    """
 
     values: dict[str, Json] = field(default_factory=dict)
     spelled: dict[str, str] = field(default_factory=dict)
     positional: list[str] = field(default_factory=list)
     gone: dict[str, str] = field(default_factory=dict)
+    repeated: dict[str, str] = field(default_factory=dict)
+    strangers: dict[str, str] = field(default_factory=dict)
     mistakes: list[str] = field(default_factory=list)
 
     def put(self, name: str, value: Json, spelled: str) -> None:
         if name in self.values and self.values.pop(name) != value:
-            self.gone[self.spelled[name]] = f"given again as {spelled}, and vLLM takes the last"
+            self.repeated[self.spelled[name]] = f"given again as {spelled}, and vLLM takes the last"
         self.values[name], self.spelled[name] = value, spelled
 
 
@@ -176,7 +181,7 @@ class _Reader:
         plain = _plain(spelled)
         gone = former().get(plain.removeprefix("no_")) if spelled.startswith("--") else None
         if gone is None:
-            self._found.mistakes.append(self._stranger(spelled, plain))
+            self._found.strangers[spelled] = self._stranger(spelled, plain)
             while not with_value and self._words and not _is_option(self._words[0]):
                 self._words.pop(0)
             return

@@ -23,13 +23,15 @@ TITLES = {
 
 
 def tables(result: Result, contenders: Sequence[Contender]) -> str:
-    """One table per case, and the limits."""
+    """One table per case, and those of the limits that were measured."""
     parts = [f"## {result.circumstances['Registry']}, {result.circumstances['Date']}", _circumstances(result)]
     for case in CASES:
         rows = [_row(result, contender, case) for contender in contenders if result.of(contender.name, case)]
         if rows:
             parts.append(f"### {TITLES[case]}\n\n" + "\n".join([_HEAD, *rows]))
-    parts.append("### What was promised\n\n" + "\n".join(_limits(limits(result))))
+    measured = [limit for limit in limits(result) if limit.measured is not None]
+    if measured:
+        parts.append("### What was promised\n\n" + "\n".join(_limits(measured)))
     return "\n\n".join(parts)
 
 

@@ -25,6 +25,7 @@ COMMANDS = (
     "check",
     "plan",
     "lock",
+    "verify",
     "index",
     "inspect",
     "doctor",

@@ -64,6 +64,13 @@ def recipe(engine: Mapping[str, Any], **more: Any) -> dict[str, Any]:
     }
 
 
+def verified(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The section `verify` that fields of it are added to."""
+    bounded = {"prompts": ["Water boils at"], "max_exact_match_drop": 0.2}
+    quality = {"quality": bounded} if "quantization" in values else {}
+    return {"verify": {"performance": {}, **quality}}
+
+
 ALL = "fetch convert compile tokenizer configure image"
 MADE = "convert compile configure image"
 BUILT = "compile configure image"
@@ -83,6 +90,29 @@ FREE: Mapping[str, tuple[Any, str] | str] = {
     "cache.remote": ("registry.example.com/llm/cache", NONE),
 }
 
+#: What the finished image must do: it is looked at, and nothing in it changes.
+PERPLEXITY = "verify.quality.max_perplexity_increase"
+VERIFY: Mapping[str, tuple[Any, str] | str] = {
+    f"verify.{name}": (value, NONE)
+    for name, value in {
+        "smoke.prompts": [{"prompt": "The sea is", "expect": "blue"}],
+        "quality.prompts": ["The sea is"],
+        "quality.max_tokens": 8,
+        "quality.max_exact_match_drop": 0.1,
+        "quality.max_perplexity_increase": 0.1,
+        "performance.concurrency": [1],
+        "performance.requests": 8,
+        "performance.input_len": 64,
+        "performance.output_len": 8,
+        "performance.percentile": "p99",
+        "performance.max_time_to_first_token_ms": 100,
+        "performance.max_time_per_output_token_ms": 10,
+        "performance.min_throughput_tokens_per_second": 10,
+        "timeout": "2h",
+        "memory": "8GB",
+        "shm_size": "1GB",
+    }.items()
+}
 #: Limits and places of the builder that decide nothing either.
 BUILDER: Mapping[str, tuple[Any, str] | str] = {
     "builder.gpus": (2, NONE),
@@ -98,12 +128,14 @@ ENGINE = Scenario(
     ALL,
     {
         **FREE,
+        **VERIFY,
         **BUILDER,
         "model.source": ("hf://org/other", ALL),
         "model.revision": ("{commit}", NONE),  # the same commit by another name
         "model.allow_patterns": (["*.safetensors", "config.json", "tokenizer*.json"], ALL),
         "model.ignore_patterns": (["generation_config.json"], ALL),
         "dtype": ("float16", MADE),
+        **{path: "see CALIBRATED" for path in VERIFY if ".quality." in path},
         "quantization.method": ("w8a16", MADE),
         "quantization.tool": "quantize.py is the only tool of engines",
         "quantization.kv_cache_dtype": "see CALIBRATED",
@@ -119,6 +151,7 @@ ENGINE = Scenario(
         "engine.type": "another engine is another recipe",
         "engine.version": ("1.2.0", MADE),
         "engine.args": "vLLM's",
+        "engine.validate": "vLLM's",
         "engine.mode": "see PYTORCH",
         "engine.build": ({"max_batch_size": 8}, BUILT),
         "engine.runtime": ({"num_postprocess_workers": 2}, SERVED),
@@ -149,6 +182,8 @@ CALIBRATED = Scenario(
             else (row[0], row[1].replace("convert", "quantize") if row[1] else NONE)
             for path, row in ENGINE.rows.items()
         },
+        **VERIFY,
+        PERPLEXITY: "only vLLM gives the logprobs that it needs",
         "quantization.method": ("w4a16_awq", REQUANTIZED),
         "quantization.kv_cache_dtype": ("int8", REQUANTIZED),
         "quantization.group_size": (64, REQUANTIZED),
@@ -171,6 +206,8 @@ PYTORCH = Scenario(
     "fetch calibration quantize configure image",
     {
         **FREE,
+        **VERIFY,
+        PERPLEXITY: "only vLLM gives the logprobs that it needs",
         **BUILDER,
         "model.source": ("hf://org/other", "fetch quantize configure image"),
         "model.revision": ("{commit}", NONE),
@@ -196,6 +233,7 @@ PYTORCH = Scenario(
         "engine.type": "another engine is another recipe",
         "engine.version": ("1.2.0", SERVED),
         "engine.args": "vLLM's",
+        "engine.validate": "vLLM's",
         "engine.mode": "see ENGINE",
         "engine.build": "engines' alone",
         "engine.runtime": ({"max_batch_size": 8}, SERVED),
@@ -221,9 +259,11 @@ VLLM = Scenario(
     PYTORCH.steps,
     {
         **PYTORCH.rows,
+        **VERIFY,
         "quantization.tool": ("modelopt", "quantize configure image"),
         "engine.version": ("0.32.0", SERVED),
         "engine.args": ({"max_model_len": 128}, SERVED),
+        "engine.validate": (True, "metadata validate"),
         "engine.mode": "TensorRT-LLM's",
         "engine.build": "TensorRT-LLM's",
         "engine.runtime": "TensorRT-LLM's",
@@ -343,7 +383,8 @@ def test_one_field_rebuilds_exactly_the_steps_whose_key_has_it(name: str, path: 
     value, rebuilt = row
     if path == "model.revision":
         value = desk.hub.commit("org/tiny")
-    before = together(scenario.recipe, scenario.given.get(path, {}))
+    given = verified(scenario.recipe) if path in VERIFY else scenario.given.get(path, {})
+    before = together(scenario.recipe, given)
     first = desk.keys(before)
     then = desk.keys(changed(together(before, scenario.along.get(path, {})), path, value))
     assert {step for step in {*first, *then} if first.get(step) != then.get(step)} == set(rebuilt.split())

@@ -66,7 +66,7 @@ class Outcome:
 def build(
     steps: Sequence[Step], subject: str, store: Store, report: Report, elsewhere: Elsewhere | None = None
 ) -> dict[str, Outcome]:
-    """Make or find the last step's output, and that of its inputs; of the others what these need.
+    """Make or find the gates' outputs, the last step's, and its inputs'; of the others what these need.
 
     A model is not fetched for an engine that is here. `subject` (the recipe's name) only goes into
     provenance. Raises the action's own EngineBuildError; what was finished before stays recorded.
@@ -76,7 +76,8 @@ def build(
             raise ValueError(f"step {step.name} is unresolved: {step.unresolved}")
     building = _Building({step.name: step for step in steps}, subject, store, report, elsewhere or Nowhere())
     last = steps[-1]
-    for name in (*last.inputs, last.name):
+    gates = (step.name for step in steps if step.gate)
+    for name in (*gates, *last.inputs, last.name):
         building.outcome(name)
     return {step.name: building.done.get(step.name) or building.unneeded(step) for step in steps}
 

@@ -19,8 +19,10 @@ PACKAGES = (
     "nvidia-modelopt",
     "tensorrt",
     "tensorrt_llm",
+    "tokenizers",
     "torch",
     "transformers",
+    "vllm",
 )
 
 _PROBE = """
@@ -67,8 +69,10 @@ def needs_builder(recipe: Recipe) -> bool:
 
 
 def has_commands(recipe: Recipe) -> bool:
-    """Whether a step of it runs commands: in the builder, or in Triton's image to fill its templates."""
-    return needs_builder(recipe) or recipe.engine.server == "triton"
+    """Whether a step of it runs commands: in the builder, or in the base image to fill Triton's templates or
+    to validate vLLM's configuration.
+    """
+    return needs_builder(recipe) or recipe.engine.server == "triton" or recipe.engine.validate
 
 
 def with_runner(recipe: Recipe, runner: Literal["docker", "local"] | None) -> Recipe:
@@ -88,9 +92,10 @@ def with_runner(recipe: Recipe, runner: Literal["docker", "local"] | None) -> Re
 
 def place_of(recipe: Recipe) -> Place | None:
     """In what the recipe's commands run; None where it has none. Raises RecipeError."""
-    if not needs_builder(recipe):
-        return None
     builder = recipe.builder
+    validated = recipe.engine.validate and builder.runner == "local"
+    if not (needs_builder(recipe) or validated):
+        return None
     if builder.runner == "local" and builder.environment is not None:
         return Place(environment=(recipe.folder / builder.environment).absolute())
     if builder.image is not None:

@@ -62,9 +62,10 @@ def plan(
 
 
 def _needed(planned: Mapping[str, PlannedStep]) -> set[str]:
-    """The steps whose files are asked for: the last one's, its inputs', and those of whatever must run."""
+    """The steps whose files are asked for: gates', the last one's, its inputs', those of what must run."""
     *earlier, last = planned.values()
-    needed = {last.step.name, *last.step.inputs}
+    gates = (each.step.name for each in earlier if each.step.gate)
+    needed = {last.step.name, *last.step.inputs, *gates}
     for each in reversed(earlier):
         if each.step.name in needed and each.status != "hit":
             needed |= set(each.step.inputs)

@@ -44,6 +44,7 @@ class Step:
     steps. `unresolved` says why a field is not known yet (no network, no lock); such a step has no key.
     `output` is the tree where it is known without running (a fetch's from the lock, generated files).
     `commands` and `files` are what a reader of the plan wants to see; both are covered by `fields`.
+    `gate`: nothing is made of the output, and nothing else is made before it is there.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Step:
     files: Mapping[str, bytes] = field(default_factory=dict)
     output: Tree | None = None
     unresolved: str = ""
+    gate: bool = False
 
     def description(self) -> dict[str, Json]:
         """All that decides the result but the inputs, which may not be known yet."""

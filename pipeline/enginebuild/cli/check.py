@@ -3,28 +3,57 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
-from enginebuild.cli.options import overrides_option, recipe_argument
+from enginebuild.cli.options import cache_option, overrides_option, recipe_argument, runner_option
 
 
 @click.command("check")
 @recipe_argument
 @overrides_option
-def command(recipe: Path, overrides: tuple[str, ...]) -> None:
+@click.option(
+    "--in-engine",
+    is_flag=True,
+    help="Ask vLLM itself, too, in image.base or builder.environment; needs no GPU.",
+)
+@runner_option
+@cache_option
+def command(
+    recipe: Path,
+    overrides: tuple[str, ...],
+    in_engine: bool,
+    runner: Literal["docker", "local"] | None,
+    cache_dir: Path | None,
+) -> None:
     """Refuse what cannot work, before anything is downloaded.
 
     Reads the recipe and its lock, if there is one, and holds the engine's arguments against the table of that
     engine's version. Needs no network and no GPU. Exits with 2 and shows every mistake at its place, or with
     5 if no engine can be made of a model in a folder.
+
+    With --in-engine, the vLLM that will serve reads the configuration, makes its engine's configuration and
+    renders a conversation, without the model's weights. Exits with 6 if it refuses, or does other than the
+    recipe says.
     """
+    from enginebuild.builder import with_runner
     from enginebuild.check import check_folder, read_checked
     from enginebuild.lock import lock_path, read_lock
 
-    checked = read_checked(recipe, overrides)
+    checked = with_runner(read_checked(recipe, overrides), runner)
     check_folder(checked)
     locked = read_lock(lock_path(recipe)) is not None
-    click.echo(
-        f"{recipe}: ok ({checked.engine.type} {checked.engine.version}, {'' if locked else 'not '}locked)"
-    )
+    said = f"{checked.engine.type} {checked.engine.version}, {'' if locked else 'not '}locked"
+    if not in_engine:
+        click.echo(f"{recipe}: ok ({said})")
+        return
+    from enginebuild.cli.runner import made_runner
+    from enginebuild.cli.tools import opened
+    from enginebuild.in_engine import validate_now
+
+    with opened(checked.folder, cache_dir, jobs=4, as_json=False) as tools:
+        found = validate_now(
+            checked, tools.store, tools.bases, tools.output, lambda: made_runner(checked, tools)
+        )
+    click.echo(f"{recipe}: ok ({said})\n{found.summary}")

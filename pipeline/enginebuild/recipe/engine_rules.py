@@ -22,6 +22,7 @@ def engine_problems(values: Mapping[str, Json], root: MappingNode) -> Iterator[P
             root, TENSORRT_LLM_ALONE, "TensorRT-LLM's", "vLLM's arguments are engine.args"
         )
         yield from _timing_cache(section(values, "builder"))
+        yield from _validate(engine, section(values, "image"))
     elif engine.get("type") == "tensorrt_llm":
         hint = "write trtllm-build's options in engine.build, the server's in engine.runtime"
         yield from _of_the_other(root, VLLM_ALONE, "vLLM's", hint)
@@ -71,6 +72,13 @@ def _timing_cache(builder: Mapping[str, Json]) -> Iterator[Problem]:
     if builder.get("timing_cache") is not None:
         message = "builder.timing_cache is for trtllm-build, which vLLM does not run"
         yield Problem(("builder", "timing_cache"), message, "delete it", on_key=True)
+
+
+def _validate(engine: Mapping[str, Json], image: Mapping[str, Json]) -> Iterator[Problem]:
+    layout = image.get("layout")
+    if engine.get("validate") is True and layout in ("model", "modelpack"):
+        message = f"engine.validate asks about a server's configuration, and layout {layout} has none"
+        yield Problem(("engine", "validate"), message, "delete it, or write layout: server", on_key=True)
 
 
 def _no_gpus(engine: Mapping[str, Json], builder: Mapping[str, Json]) -> Iterator[Problem]:

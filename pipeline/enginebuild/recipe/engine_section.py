@@ -5,7 +5,7 @@ from __future__ import annotations
 from enginebuild.recipe import forms
 from enginebuild.recipe.containers import Arguments
 from enginebuild.recipe.forms import anchored
-from enginebuild.recipe.kinds import Choice, Text
+from enginebuild.recipe.kinds import Choice, Switch, Text
 from enginebuild.recipe.section import Field, Section
 from enginebuild.recipe.tensorrt_llm_words import MODE_REFUSALS, MODES, SERVERS, TENSORRT_LLM
 from enginebuild.recipe.unknown import TENSORRT_LLM_ALONE, VLLM_ALONE, answer
@@ -43,6 +43,14 @@ ENGINE = Section(
             "Arguments of vLLM by their long names, with underscores; checked against that version.",
             {"max_model_len": 8192},
             {},
+        ),
+        Field(
+            "validate",
+            Switch(),
+            "Before the image is made, ask the vLLM that is in image.base or builder.environment what it "
+            "makes of its configuration and chat template; needs no GPU.",
+            True,
+            False,
         ),
         Field(
             "mode",

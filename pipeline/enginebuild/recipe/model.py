@@ -70,6 +70,7 @@ class Quantization:
 @dataclass(frozen=True, slots=True)
 class Engine:
     """`args` are vLLM's and shaped like JSON without null; what they mean is the engine's own affair.
+    `validate`, vLLM's too: it is asked about its configuration before the image is made.
 
     `mode`, `build`, `runtime` and `server` are TensorRT-LLM's. `mode` is None for vLLM and decided for
     TensorRT-LLM, whether it was written or not; `build` is None where it was not written.
@@ -82,6 +83,7 @@ class Engine:
     build: Mapping[str, Json] | None = None
     runtime: Mapping[str, Json] = field(default_factory=dict)
     server: Server = "trtllm-serve"
+    validate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +192,7 @@ def from_values(values: Mapping[str, Json], path: Path | None, root: MappingNode
 def _engine(values: Mapping[str, Json]) -> Engine:
     version, build = str(values["version"]), values["build"]
     if values["type"] == "vllm":
-        return Engine("vllm", version, _mapping(values["args"]))
+        return Engine("vllm", version, _mapping(values["args"]), validate=bool(values["validate"]))
     return Engine(
         "tensorrt_llm",
         version,

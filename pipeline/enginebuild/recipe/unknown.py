@@ -46,6 +46,7 @@ PLACES: Mapping[str, str] = {
     "engine": "engine",
     "type": "engine.type",
     "args": "engine.args",
+    "validate": "engine.validate",
     "mode": "engine.mode",
     "build": "engine.build",
     "runtime": "engine.runtime",
@@ -79,7 +80,7 @@ PLACES: Mapping[str, str] = {
 }
 
 #: Keys of `engine` that mean something for one engine alone.
-VLLM_ALONE = ("args",)
+VLLM_ALONE = ("args", "validate")
 TENSORRT_LLM_ALONE = ("mode", "build", "runtime", "server")
 
 #: Sections that may be written as one text, and the key that this text is.

@@ -43,7 +43,7 @@ def steps_of(
     send: Send | None = None,
     runner: Runner | None = None,
 ) -> RecipeSteps:
-    """fetch → what is made of the model → configure → image; without a server there is no configure.
+    """fetch → what is made of the model → configure → [validate] → image; the last three are a server's.
 
     What is unresolved has no key, and all else is planned.
 
@@ -59,10 +59,12 @@ def steps_of(
     if first or isinstance(resolution.base, Unresolved) or isinstance(resolution.model, Unresolved):
         files = serving.files(_UNKNOWN)
         configure = unresolved_step("configure", CONFIGURE_VERSION, first, files=files)
+        gates = _gates(recipe, resolution, made, configure, runner)
         image = unresolved_step("image", IMAGE_VERSION, first, (*serving.paths, "configure"))
-        return RecipeSteps((fetch, *made.steps, *serving.steps, configure, image), None)
+        return RecipeSteps((fetch, *made.steps, *serving.steps, configure, *gates, image), None)
     key = build_key(recipe, fetch, made, serving, resolution.base)
     configure = configure_step({**serving.configuration, "fingerprint": str(key)}, serving.files(str(key)))
+    gates = _gates(recipe, resolution, made, configure, runner)
     packing = Packing(
         resolution.base,
         {**serving.paths, "configure": serving.folder},
@@ -72,7 +74,18 @@ def steps_of(
         tell=serving.tell,
     )
     image = image_step(packing, recipe.image.compression, bases, jobs, send)
-    return RecipeSteps((fetch, *made.steps, *serving.steps, configure, image), key)
+    return RecipeSteps((fetch, *made.steps, *serving.steps, configure, *gates, image), key)
+
+
+def _gates(
+    recipe: Recipe, resolution: Resolution, made: Made, configure: Step, runner: Runner | None
+) -> tuple[Step, ...]:
+    """What must be sure before an image is made, where the recipe asks for it."""
+    if not recipe.engine.validate:
+        return ()
+    from enginebuild.steps.validate import validate_steps
+
+    return validate_steps(recipe, resolution, made, configure, runner)
 
 
 def serving_of(recipe: Recipe, resolution: Resolution, made: Made, runner: Runner | None) -> Serving:

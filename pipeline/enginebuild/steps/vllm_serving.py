@@ -14,10 +14,10 @@ _CONFIG = PurePosixPath(vllm.CONFIG_PATH)
 
 def vllm_serving(recipe: Recipe, checkpoint: str) -> Serving:
     """`checkpoint` is the step that made what is served."""
-    port = _settings(recipe, "").port
+    port = vllm_settings(recipe, "").port
     return Serving(
         configuration=_configuration(recipe),
-        files=lambda fingerprint: {_CONFIG.name: vllm.render(_settings(recipe, fingerprint))},
+        files=lambda fingerprint: {_CONFIG.name: vllm.render(vllm_settings(recipe, fingerprint))},
         folder=str(_CONFIG.parent),
         paths={checkpoint: vllm.MODEL_PATH},
         server=Server(port, vllm.ENVIRONMENT, vllm.healthcheck(port), vllm.entrypoint),
@@ -37,7 +37,8 @@ def _configuration(recipe: Recipe) -> dict[str, Json]:
     }
 
 
-def _settings(recipe: Recipe, fingerprint: str) -> vllm.VllmSettings:
+def vllm_settings(recipe: Recipe, fingerprint: str) -> vllm.VllmSettings:
+    """All that vLLM's configuration says; responses carry the fingerprint."""
     return vllm.VllmSettings(
         version=recipe.engine.version,
         served_model_name=served_model_name(recipe),

@@ -77,6 +77,7 @@ BEYOND = {
     "verify-triton",
     # 1.0 is an integer to JSON Schema.
     "version-float",
+    "validate-of-a-model-alone",
 }
 
 

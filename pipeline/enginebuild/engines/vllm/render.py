@@ -52,7 +52,7 @@ def render(settings: VllmSettings) -> bytes:
     """Equal settings give equal bytes. Raises KeyError for a name that `check_arguments` refuses."""
     arguments = table(settings.version).arguments
     pairs = [
-        pair for name, value in _all_arguments(settings).items() for pair in _pairs(arguments[name], value)
+        pair for name, value in arguments_of(settings).items() for pair in _pairs(arguments[name], value)
     ]
     head = (
         f"# Written by enginebuild for vLLM {settings.version}: vllm serve --config <this file>\n"
@@ -61,8 +61,8 @@ def render(settings: VllmSettings) -> bytes:
     return (head + emit_lines(pairs)).encode()
 
 
-def _all_arguments(settings: VllmSettings) -> dict[str, Json]:
-    """Ours in a fixed order, then the recipe's by name."""
+def arguments_of(settings: VllmSettings) -> dict[str, Json]:
+    """All that the file says: ours in a fixed order, then the recipe's by name."""
     ours: dict[str, Json] = {
         "model": MODEL_PATH,
         "served_model_name": settings.served_model_name,

@@ -1,0 +1,125 @@
+"""What a config.json tells of a model, without its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from enginebuild.models.config import Config
+from enginebuild.models.families import ALIASES, FAMILIES
+from enginebuild.models.layers import count_parts
+from enginebuild.models.parts import Kind, Part, parameters
+from enginebuild.models.quantized import BYTES, Quantized, is_quantized, stored_quantization
+from enginebuild.models.shape import Shape, shape_of
+from enginebuild.models.vision import vision_is_known
+from enginebuild_cache import Json, Tree
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """`shape` None: not even layers and heads are written. `parts` empty: a family that is not known.
+
+    `dtype` is that of what is not quantized. `unknown` says in words what could not be known. `stored_bytes`
+    is the size of the weights' files where they are listed; None: not looked at.
+    """
+
+    architecture: str
+    family: str | None
+    dtype: str
+    shape: Shape | None
+    parts: tuple[Part, ...]
+    quantization: Quantized | None
+    quantized: bool
+    unknown: tuple[str, ...]
+    licence: str | None = None
+    stored_bytes: int | None = None
+
+    @property
+    def parameters(self) -> int:
+        """All that a server loads. 0 where the family is not known."""
+        return parameters(self.parts)
+
+    @property
+    def active_parameters(self) -> int:
+        """Those that work on each token: of the experts only the chosen ones, of images nothing."""
+        experts = self.shape.experts if self.shape else None
+        idle = parameters(self.parts, "vision")
+        if experts is not None:
+            of_all = parameters(self.parts, "experts")
+            idle += of_all - of_all * experts.top_k // experts.count
+        return self.parameters - idle
+
+    def by_kind(self) -> dict[Kind, int]:
+        found: dict[Kind, int] = {}
+        for part in self.parts:
+            found[part.kind] = found.get(part.kind, 0) + part.total
+        return found
+
+    @property
+    def checkpoint_bytes(self) -> int:
+        """Bytes of the weights' files: as listed, or counted. 0 where neither is known."""
+        if self.stored_bytes is not None:
+            return self.stored_bytes
+        return round(sum(part.total * self.bytes_per_weight(part) for part in self.parts))
+
+    def bytes_per_weight(self, part: Part) -> float:
+        """Of a part as it is stored."""
+        quantized = self.quantization
+        if quantized is not None and part.linear and part.kind in quantized.kinds:
+            return quantized.bits / 8
+        return BYTES[self.dtype]
+
+
+def facts_of(
+    config: Mapping[str, Json], *, licence: str | None = None, tree: Tree | None = None
+) -> ModelFacts:
+    """The facts of a model. Pure; never raises: what cannot be known is said in `unknown`.
+
+    `tree` is the list of its files, whose sizes are more exact than any count.
+    """
+    plain = Config(config)
+    name = ALIASES.get(plain.model_type, plain.model_type)
+    family = FAMILIES.get(name)
+    full = plain if family is None else plain.with_defaults(family.defaults)
+    shape = shape_of(full)
+    parts = count_parts(full, shape, family) if family is not None and shape is not None else ()
+    quantization = stored_quantization(full)
+    return ModelFacts(
+        architecture=full.architecture,
+        family=name if family is not None else None,
+        dtype=_dtype(full),
+        shape=shape,
+        parts=parts,
+        quantization=quantization,
+        quantized=is_quantized(full),
+        unknown=tuple(_unknown(full, shape, parts, quantization)),
+        licence=licence,
+        stored_bytes=None if tree is None else _stored(tree),
+    )
+
+
+def _dtype(config: Config) -> str:
+    said = config.text("dtype", "torch_dtype") or "float32"
+    return said if (said := said.removeprefix("torch.")) in BYTES else "bfloat16"
+
+
+def _unknown(
+    config: Config, shape: Shape | None, parts: tuple[Part, ...], quantization: Quantized | None
+) -> list[str]:
+    found = []
+    if shape is None:
+        found.append("layers and heads: config.json does not name them")
+    if not parts:
+        found.append(f"parameters by kind: no family is known for {config.architecture or 'this model'}")
+    if not vision_is_known(config):
+        found.append("the size of its image encoder")
+    if is_quantized(config) and quantization is None:
+        section = config.section("quantization_config") or config.section("compression_config")
+        found.append(f"the quantization {section.get('quant_method')}")
+    return found
+
+
+def _stored(tree: Tree) -> int | None:
+    """The size of the weights at the top of a repository; None for one without safetensors there."""
+    sizes = [file.size for file in tree if file.path.endswith(".safetensors") and "/" not in file.path]
+    return sum(sizes) or None

@@ -243,7 +243,7 @@ def _by_digest(listed: Sequence[Listed], digest: Digest, folder: Path) -> Descri
 
 
 def _by_tag(listed: Sequence[Listed], tag: str | None, platform: Platform, folder: Path) -> Descriptor:
-    found = [entry for entry in listed if entry.tag == tag or (tag is None and not entry.is_attached)]
+    found = [entry for entry in listed if (entry.tag == tag if tag is not None else not entry.is_attached)]
     if len({entry.descriptor.digest for entry in found}) > 1:
         found = [entry for entry in found if entry.platform in (platform, None)]
     if not found:

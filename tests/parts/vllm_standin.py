@@ -16,14 +16,16 @@ _VLLM = Path(__file__).with_name("vllm_standin_program.py")
 
 def write_base(folder: Path, busybox: Path, *, python: bool = True) -> Path:
     """An OCI layout with the image; without `python` its server runs, and nothing beside it can."""
-    name = "vllm" if python else "python3-elsewhere/vllm"
-    files = {f"usr/local/bin/{name}": Program(_VLLM.read_bytes(), 0o755)}
+    program = _VLLM.read_bytes()
+    files = {"usr/local/bin/vllm": Program(program, 0o755)}
+    path = "/usr/local/bin:/usr/bin:/bin"
+    if not python:
+        files = {"opt/standin/vllm": Program(program, 0o755)}
+        path = "/opt/standin"
     settings = {
-        "Env": ["PATH=/usr/local/bin:/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE=1"],
-        "Entrypoint": ["vllm", "serve"] if python else ["/usr/local/bin/python3-elsewhere/vllm", "serve"],
+        "Env": [f"PATH={path}", "PYTHONDONTWRITEBYTECODE=1"],
+        "Entrypoint": ["vllm", "serve"],
         "Labels": {"standin": "true"},
     }
-    if not python:
-        settings["Env"] = ["PATH=/bin/none"]
     write_layout(image([system_layer(busybox), layer(files)], settings), folder)
     return folder

@@ -6,6 +6,7 @@ import contextlib
 import io
 import tarfile
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -34,6 +35,9 @@ from enginebuild_images.image import Image
 _NAME = "enginebuild-verify"
 #: Seconds for our program in the container to say that the time is over, before the server is killed.
 _GRACE = 15.0
+#: What ends by SIGKILL has this exit code.
+_KILLED = 137
+_MOMENT = 3.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +128,19 @@ class ServedContainer:
                 err += complaint or b""
             code = self.client.api.exec_inspect(made)["ExitCode"]
         except docker.errors.APIError as error:
-            if error.status_code != 409:  # the container does not run
-                raise
-            return Ran(137, b"", b"")
-        return Ran(137 if code is None else int(code), out, err)
+            self._settle()
+            if self.ended() is None:
+                raise StepError(f"the Docker Engine says: {error.explanation or error}") from error
+            return Ran(_KILLED, b"", b"")
+        if code in (None, _KILLED):
+            self._settle()
+        return Ran(_KILLED if code is None else int(code), out, err)
+
+    def _settle(self) -> None:
+        """A program ends with its container, which the engine calls running for a moment more."""
+        until = time.monotonic() + _MOMENT
+        while self.ended() is None and time.monotonic() < until:
+            time.sleep(0.05)
 
     def read(self, path: PurePosixPath) -> bytes | None:
         try:
@@ -139,10 +152,12 @@ class ServedContainer:
             return None if found is None else found.read()
 
     def ended(self) -> Ended | None:
+        if self.over.is_set():
+            return Ended(_KILLED, over=True)
         state = self.client.api.inspect_container(self.name)["State"]
         if state["Running"]:
             return None
-        return Ended(int(state["ExitCode"]), bool(state.get("OOMKilled")), self.over.is_set())
+        return Ended(int(state["ExitCode"]), bool(state.get("OOMKilled")))
 
     def log(self) -> bytes:
         said: bytes = self.client.api.logs(self.name)

@@ -119,7 +119,8 @@ class Session:
             raise FailedError(self._death("before it answered a completion"))
         limit = f" within {duration(self.verification.timeout)}" if said.get("late") else ""
         problem = f"it does not answer a completion{limit}: {answer.error}"
-        if said.get("health") == 200:
+        status = said.get("status")
+        if said.get("health") == 200 and not (isinstance(status, int) and 400 <= status < 500):
             problem += "; its /health says 200 all the same"
         raise FailedError(problem)
 

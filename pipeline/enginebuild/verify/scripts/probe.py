@@ -49,7 +49,7 @@ class _Server:
         except ConnectionRefusedError:
             found = {"refused": True, "error": "nothing listens at the server's port"}
         except TimeoutError:
-            found = {"error": f"no answer within {timeout:.0f} s"}
+            found = {"error": "the request was not answered in time"}
         except (OSError, http.client.HTTPException) as error:
             found = {"error": f"the connection broke: {str(error) or type(error).__name__}"}
         finally:
@@ -98,7 +98,7 @@ def wait(server: _Server, plan: Any) -> None:
     while True:
         model = _model(server)
         body = {**plan["body"], **({"model": model} if model else {})}
-        found = server.post(plan["path"], body, max(end - time.monotonic(), _SHORT))
+        found = server.post(plan["path"], body, max(end - time.monotonic(), 1.0))
         health = server.get(plan["health"]).get("status")
         # Without its model's name a request may be refused by a server that has just come up.
         if found.get("status") == 200 or (model and _is_refusal(found.get("status"))):

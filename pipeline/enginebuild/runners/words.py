@@ -10,12 +10,23 @@ from pathlib import Path
 from enginebuild.errors import StepError
 from enginebuild.execution import CommandFailed, Execution
 
+#: Letters of a command that a headline has room for.
+_HEADLINE = 120
 _UNITS = ((3600, "h"), (60, "min"), (1, "s"))
 
 
 def shown(command: tuple[str, ...]) -> str:
     """A command for people, as a shell would take it."""
     return shlex.join(command)
+
+
+def brief(command: tuple[str, ...]) -> str:
+    """A command in a headline: of a long one its program, for it stands whole in the log and below."""
+    whole = shown(command)
+    if len(whole) <= _HEADLINE:
+        return whole
+    words = command[:2] if command[1].endswith(".py") else command[:1]
+    return f"{shown(words)} …"
 
 
 def secrets_of(execution: Execution) -> Mapping[str, str]:
@@ -40,7 +51,7 @@ def timed_out(execution: Execution, command: tuple[str, ...]) -> CommandFailed:
     """It was stopped by us."""
     limit = duration(execution.limits.timeout)
     return CommandFailed(
-        f"the step {execution.step} took longer than {limit} and was stopped at {shown(command)}",
+        f"the step {execution.step} took longer than {limit} and was stopped at {brief(command)}",
         command,
         "builder.timeout sets the limit",
     )
@@ -54,7 +65,7 @@ def killed(execution: Execution, command: tuple[str, ...], signal: int, limit: s
         why, hint = "was killed by signal 9: out of memory?", "dmesg on the builder says who killed it"
     else:
         why, hint = f"was ended by signal {signal}", ""
-    return CommandFailed(f"the step {execution.step} failed: {shown(command)} {why}", command, hint)
+    return CommandFailed(f"the step {execution.step} failed: {brief(command)} {why}", command, hint)
 
 
 def failed(execution: Execution, command: tuple[str, ...], code: int) -> CommandFailed:
@@ -62,7 +73,7 @@ def failed(execution: Execution, command: tuple[str, ...], code: int) -> Command
     if 128 < code < 128 + 65:
         return killed(execution, command, code - 128)
     return CommandFailed(
-        f"the step {execution.step} failed: {shown(command)} ended with exit code {code}", command
+        f"the step {execution.step} failed: {brief(command)} ended with exit code {code}", command
     )
 
 

@@ -15,13 +15,12 @@ from typing import Any
 
 import docker
 import docker.errors
-from docker.types import DeviceRequest, Ulimit
+from docker.types import DeviceRequest
 
 from enginebuild.errors import PublishError, StepError, VerificationError
 from enginebuild.events import Report
 from enginebuild.execution import ContainerEnvironment, GpuNeed
 from enginebuild.publish.docker import load, present
-from enginebuild.runners.container import ULIMITS
 from enginebuild.runners.containers import container, sweep
 from enginebuild.runners.docker import pull
 from enginebuild.runners.engine import LOST, NO_GPU_SUPPORT, engine, gives_gpus, host, is_here
@@ -200,7 +199,6 @@ def _options(room: Room) -> dict[str, Any]:
         "shm_size": room.shm_size,
         "security_opt": ["no-new-privileges"],
         "device_requests": requests,
-        "ulimits": [Ulimit(name=name, soft=n, hard=n) for name, n in ULIMITS.items()] if requests else [],
     }
 
 

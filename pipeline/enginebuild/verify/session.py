@@ -202,7 +202,7 @@ class Session:
             said = (ran.err or ran.out).decode("utf-8", "replace").strip().splitlines()
             why = "the image has no python3" if ran.code in (126, 127) else (said or ["it says nothing"])[-1]
             raise FailedError(f"it cannot be asked from inside its container: {why}")
-        return [json.loads(line) for line in ran.out.splitlines()]
+        return _documents(ran.out)
 
     def _left(self) -> float:
         return max(self.until - time.monotonic(), 1.0)
@@ -220,3 +220,16 @@ class Session:
             )
             return f"its server needed more memory{allowed}, {when}"
         return f"its server ended with exit code {ended.code} {when}"
+
+
+def _documents(out: bytes) -> list[Mapping[str, Json]]:
+    """The JSON objects, one per line; a container that dies leaves half a line, or words of its runtime."""
+    found = []
+    for line in out.splitlines():
+        try:
+            document = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(document, dict):
+            found.append(document)
+    return found

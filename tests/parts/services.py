@@ -25,6 +25,7 @@ from typing import NoReturn
 
 import pytest
 
+from parts import mounting_runtime
 from parts.isolation import ORIGINAL
 
 #: Names the folder of the session that runs, for workers and their subprocesses.
@@ -36,6 +37,7 @@ PACKAGES = {
     "docker": "docker.io",
     "dockerd": "docker.io",
     "containerd": "containerd",
+    "runc": "runc",
     "ctr": "containerd",
     "docker-registry": "docker-registry",
     "podman": "podman",
@@ -199,11 +201,15 @@ def nvidia_path() -> str:
     return f"{os.environ.get('PATH', os.defpath)}:{NVIDIA_STANDIN}"
 
 
-def _dockerd(folder: Path) -> list[str | Path]:
+def _dockerd(folder: Path, mounting: bool) -> list[str | Path]:
     """A daemon that shares nothing with another one and changes nothing of the machine's network.
 
     Without a bridge a container has only its own loopback, or the machine's by `--network host`.
     """
+    runtime: tuple[str, ...] = ()
+    if mounting:
+        path = mounting_runtime.write_runtime(folder, program("runc"))
+        runtime = ("--add-runtime", f"mounting={path}", "--default-runtime", "mounting")
     configuration = folder / "daemon.json"
     configuration.write_text("{}")
     return [
@@ -211,6 +217,7 @@ def _dockerd(folder: Path) -> list[str | Path]:
         *("--config-file", configuration, "--data-root", folder / "root", "--exec-root", folder / "exec"),
         *("--host", f"unix://{folder / 'docker.sock'}", "--pidfile", folder / "pid"),
         *("--bridge", "none", "--iptables=false", "--ip-masq=false", "--shutdown-timeout", "3"),
+        *runtime,
     ]
 
 
@@ -222,8 +229,11 @@ def docker_engine() -> DockerEngine:
     return own_engine("docker")
 
 
-def own_engine(name: str, room: int | None = None) -> DockerEngine:
-    """A Docker Engine of ours, one per name; `room`: bytes that its images may take, in memory then."""
+def own_engine(name: str, room: int | None = None, *, mounting: bool = False) -> DockerEngine:
+    """A Docker Engine of ours, one per name; `room`: bytes that its images may take, in memory then.
+
+    `mounting`: its containers find folders of this machine, see parts/mounting_runtime.py.
+    """
     command = program("docker")
     if os.geteuid() != 0:
         missing("a Docker Engine of our own needs root; or set DOCKER_HOST to a running one")
@@ -236,7 +246,7 @@ def own_engine(name: str, room: int | None = None) -> DockerEngine:
                 subprocess.run(["mount", *options, "tmpfs", str(folder / "root")], check=True)
             (folder / "faults").mkdir(exist_ok=True)
             env = {"PATH": nvidia_path(), "NVIDIA_STANDIN_FAULTS": str(folder / "faults")}
-            keeper = keep(folder, _dockerd(folder), env)
+            keeper = keep(folder, _dockerd(folder, mounting), env)
             _await_answer(keeper, path, folder / "log")
     return DockerEngine(f"unix://{path}", command)
 

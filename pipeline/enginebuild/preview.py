@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from enginebuild.bases import Bases
+from enginebuild.estimate import Estimate, estimate
 from enginebuild.events import Report
 from enginebuild.lock import lock_path, read_lock
 from enginebuild.plan import PlannedStep, plan
@@ -14,10 +16,11 @@ from enginebuild.recipe import Recipe
 from enginebuild.resolve import Resolution, Unresolved, resolve
 from enginebuild.run import Publishers
 from enginebuild.steps import steps_of
+from enginebuild.steps.fetch import Fetch
 from enginebuild.steps.foresee import foreseen
 from enginebuild.steps.image import Pack, image_of
 from enginebuild.verify.run import RecipeGate
-from enginebuild_cache import Digest, Json, Store
+from enginebuild_cache import Digest, Json, Record, Store
 from enginebuild_images.image import Image
 from enginebuild_images.reference import Reference
 
@@ -28,6 +31,8 @@ class Preview:
 
     `image` is the digest that the image has or will have; None where a model had to be read to know it.
     `bytes_to_send` is what publishing would move at most: what a registry can mount is in it.
+    `bytes_to_fetch` is what the Hub would be asked for; None where its files are not known yet.
+    `records`: by step, the record that a hit has, and of a miss the one used last, that of this recipe first.
     """
 
     name: str
@@ -35,13 +40,21 @@ class Preview:
     image: Digest | None
     bytes_to_send: int | None
     steps: tuple[PlannedStep, ...]
+    recipe: Recipe
+    bytes_to_fetch: int | None = None
+    records: Mapping[str, Record] = field(default_factory=dict)
 
-    def to_json(self) -> dict[str, Json]:
+    def estimate(self, price: float | None = None) -> Estimate:
+        """What is to be made; `price` in dollars per GPU-hour."""
+        return estimate(self.steps, self.records, self.recipe, self.bytes_to_fetch, price)
+
+    def to_json(self, price: float | None = None) -> dict[str, Json]:
         return {
             "recipe": self.name,
             "key": str(self.key) if self.key else None,
             "image": str(self.image) if self.image else None,
             "bytes_to_send": self.bytes_to_send,
+            "estimate": self.estimate(price).to_json(),
             "steps": [step.to_json() for step in self.steps],
         }
 
@@ -75,7 +88,45 @@ def preview(
         digest = image.digest if image is not None else None
         published, to_send = plan_publish(image, places)
         gate = RecipeGate(recipe, resolution, bases, store, report)
-        return Preview(recipe.name, steps.key, digest, to_send, (*planned, *gate.planned(image), published))
+        every = (*planned, *gate.planned(image), published)
+        return Preview(
+            recipe.name,
+            steps.key,
+            digest,
+            to_send,
+            every,
+            recipe,
+            _bytes_to_fetch(planned, store),
+            _records(every, recipe, store),
+        )
+
+
+def _bytes_to_fetch(planned: Sequence[PlannedStep], store: Store) -> int | None:
+    """Of the Hub's files that are not here, each once: a folder's are not fetched."""
+    asked: dict[Digest, int] = {}
+    for each in planned:
+        if each.status in ("hit", "unneeded"):
+            continue
+        action = each.step.action
+        if isinstance(action, Fetch):
+            if action.model.commit is not None:
+                asked |= {file.digest: file.size for file in action.model.tree if not store.has(file.digest)}
+        elif each.step.unresolved and each.step.name in ("fetch", "calibration"):
+            return None
+    return sum(asked.values())
+
+
+def _records(planned: Sequence[PlannedStep], recipe: Recipe, store: Store) -> dict[str, Record]:
+    found: dict[str, Record] = {}
+    for each in planned:
+        name, record = each.step.name, None
+        if each.status == "hit" and each.key is not None:
+            record = store.record(each.key)
+        elif each.status in ("miss", "unresolved"):
+            record = store.last_record(name, recipe.name)
+        if record is not None:
+            found[name] = record
+    return found
 
 
 def _image(

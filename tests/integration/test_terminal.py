@@ -24,6 +24,7 @@ COMMANDS = (
     "import",
     "check",
     "plan",
+    "why",
     "lock",
     "verify",
     "index",

@@ -20,6 +20,7 @@ COMMANDS = {
     "import": "Write a recipe from a command, a file of another tool, or for the other engine.",
     "check": "Refuse what cannot work, before anything is downloaded.",
     "plan": "Show each step with its key, whether it is cached, and why not.",
+    "why": "Say which field made a step a miss, old → new, and since when.",
     "lock": "Resolve names to digests and write them beside the recipe.",
     "verify": "Start an image, ask it, and say whether it answers as it must.",
     "index": "Publish several images under one name, as an OCI index.",

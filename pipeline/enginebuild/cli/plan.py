@@ -19,6 +19,7 @@ from enginebuild.cli.options import (
 from enginebuild.cli.output import size
 
 if TYPE_CHECKING:
+    from enginebuild.estimate import Estimate
     from enginebuild.plan import PlannedStep
 
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 @overrides_option
 @cache_option
 @places_options
+@click.option("--gpu-price", metavar="DOLLARS/h", help="Of one GPU: adds what the missing steps cost.")
 @json_option
 def command(
     recipe: Path,
@@ -35,18 +37,24 @@ def command(
     push: bool,
     load: bool,
     output: Path | None,
+    gpu_price: str | None,
     as_json: bool,
 ) -> None:
     """Show each step with its key, whether it is cached, and why not.
 
     Builds nothing and writes no lock. What cannot be resolved (a base image or a revision, without a network)
     is shown as unresolved, and all else is planned.
+
+    The times of missing steps are those of the record used last of each, this recipe's first; a step that was
+    never made here is unknown.
     """
     from enginebuild.check import read_checked
     from enginebuild.cli.places import Places
     from enginebuild.cli.tools import opened
+    from enginebuild.estimate import gpu_price as priced
     from enginebuild.preview import preview
 
+    price = None if gpu_price is None else priced(gpu_price)
     checked = read_checked(recipe, overrides)
     places = Places.of(checked, push=push, load=load, output=output)
     with opened(checked.folder, cache_dir, jobs=4, as_json=False) as tools:
@@ -59,12 +67,40 @@ def command(
             places.repository,
         )
     if as_json:
-        click.echo(json.dumps(shown.to_json(), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(shown.to_json(price), indent=2, ensure_ascii=False))
         return
     for step in shown.steps:
         click.echo(_lines(step))
     if shown.image is not None and shown.bytes_to_send is not None:
         click.echo(f"image      {shown.image}, {size(shown.bytes_to_send)} to send")
+    for line in _estimated(shown.estimate(price)):
+        click.echo(line)
+
+
+def _estimated(found: Estimate) -> list[str]:
+    """Nothing where all is here."""
+    from enginebuild.estimate import duration
+
+    if not found.steps:
+        return []
+    known = [
+        f"{step.step} {duration(step.seconds)}" + (f" on {_gpus(step.gpus)}" if step.gpus else "")
+        for step in found.steps
+        if step.seconds is not None
+    ]
+    unknown = [f"unknown for {', '.join(found.unknown)}"] if found.unknown else []
+    lines = [f"time       {'; '.join([', '.join(known), *unknown] if known else unknown)}"]
+    if found.bytes_to_fetch:
+        lines.append(f"to fetch   {size(found.bytes_to_fetch)}")
+    if found.cost is not None:
+        more = f", and what is unknown: {', '.join(found.unknown)}" if found.unknown else ""
+        minutes = f"{found.gpu_minutes:.1f} GPU minutes at {found.price:g} $/h"
+        lines.append(f"cost       {found.cost:.2f} $ for {minutes}{more}")
+    return lines
+
+
+def _gpus(count: int) -> str:
+    return "1 GPU" if count == 1 else f"{count} GPUs"
 
 
 def _lines(planned: PlannedStep) -> str:

@@ -20,7 +20,7 @@ from parts.services import DockerEngine
 from parts.tiny_llama import write_tiny_llama
 from parts.vllm_standin import write_base
 
-PARIS = {"smoke": {"prompts": [{"prompt": "The capital of France is", "expect": "Paris"}]}}
+PARIS: dict[str, Any] = {"smoke": {"prompts": [{"prompt": "The capital of France is", "expect": "Paris"}]}}
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ BROKEN = "EngineCore encountered an issue."
 TOO_LONG = "max_model_len is 8, and the prompt has 9 tokens."
 ALLOWED = "the 0.1 GB that verify.memory allows"
 
-FATAL = {
+FATAL: dict[str, tuple[dict[str, Any], list[str]]] = {
     "dies": (
         {},
         [
@@ -234,7 +234,7 @@ FIRST = "# ms to the first token (p95), max_time_to_first_token_ms allows 0.001"
 FURTHER = "2 ms for each further token (p95), max_time_per_output_token_ms allows 1.5"
 THROUGHPUT = "# tokens per second at the best concurrency, min_throughput_tokens_per_second asks for 1e+09"
 
-WRONG = {
+WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
     "wrong": (
         PARIS,
         {},

@@ -224,7 +224,7 @@ class Session:
 
 def _documents(out: bytes) -> list[Mapping[str, Json]]:
     """The JSON objects, one per line; a container that dies leaves half a line, or words of its runtime."""
-    found = []
+    found: list[Mapping[str, Json]] = []
     for line in out.splitlines():
         try:
             document = json.loads(line)

@@ -22,7 +22,7 @@ def choice(**values: Any) -> dict[str, Any]:
 
 
 def test_a_completion() -> None:
-    logprobs = {"token_logprobs": [None, -0.5]}
+    logprobs: dict[str, Any] = {"token_logprobs": [None, -0.5]}
     said = whole(
         {"text": " Paris", "finish_reason": "stop", "logprobs": logprobs}, usage={"completion_tokens": 1}
     )

@@ -217,12 +217,13 @@ def _of(name: str, digest: Digest, manifest: Manifest, config: Mapping[str, Json
 
 def _of_docker(name: str, attributes: Mapping[str, Json]) -> Inspection:
     """Docker keeps no manifest of an image: layers are known by their content's digest, without sizes."""
+    layers = _object(attributes.get("RootFS")).get("Layers")
     config: dict[str, Json] = {
         "os": attributes.get("Os"),
         "architecture": attributes.get("Architecture"),
         "config": attributes.get("Config"),
+        "rootfs": {"diff_ids": layers},
     }
-    layers = _object(attributes.get("RootFS")).get("Layers")
     return Inspection(
         name,
         str(attributes.get("Id")),

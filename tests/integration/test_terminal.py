@@ -25,6 +25,7 @@ COMMANDS = (
     "check",
     "plan",
     "why",
+    "diff",
     "lock",
     "verify",
     "index",

@@ -21,6 +21,7 @@ COMMANDS = {
     "check": "Refuse what cannot work, before anything is downloaded.",
     "plan": "Show each step with its key, whether it is cached, and why not.",
     "why": "Say which field made a step a miss, old → new, and since when.",
+    "diff": "Compare two recipes, locks or images by what decides the result.",
     "lock": "Resolve names to digests and write them beside the recipe.",
     "verify": "Start an image, ask it, and say whether it answers as it must.",
     "index": "Publish several images under one name, as an OCI index.",

@@ -143,7 +143,7 @@ def _model(recipe: Recipe, previous: Lock | None, store: Store, report: Report) 
 
 
 def _sourced(request: ModelRequest, previous: ModelLock | None, store: Store, report: Report) -> ModelLock:
-    asked = _asked(request)
+    asked = asked_of(request)
     if previous is not None and previous.asked == asked and previous.commit is not None:
         return previous
     resolved = resolve_source(request, store, report)
@@ -193,7 +193,8 @@ def _base(recipe: Recipe, previous: Lock | None, bases: Bases) -> BaseLock:
     return BaseLock(reference, platform, bases.digest(reference, platform))
 
 
-def _asked(request: ModelRequest) -> dict[str, Json]:
+def asked_of(request: ModelRequest) -> dict[str, Json]:
+    """What a lock keeps of a request, to see whether it still answers it."""
     if request.repo_type != "model":
         return {"source": request.source, "revision": request.revision}
     return {

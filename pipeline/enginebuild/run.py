@@ -11,6 +11,7 @@ from enginebuild.builder import has_commands
 from enginebuild.errors import RecipeError
 from enginebuild.events import Note, Report, silent
 from enginebuild.execution import Runner
+from enginebuild.fits import require_fit
 from enginebuild.lock import Lock, lock_path, read_lock, write_lock
 from enginebuild.publish import Publisher
 from enginebuild.publish.deliver import publish
@@ -79,6 +80,7 @@ def run(
         planned = steps_of(recipe, resolution, bases, jobs, send, made)
         assert planned.key is not None
         require_runner(planned.steps, store, report, elsewhere)
+        require_fit(recipe, resolution, lock, planned.steps, store, report)
         gate = RecipeGate(recipe, resolution, bases, store, report, jobs, made, elsewhere or Nowhere())
         gate.require(planned.steps)
         outcomes = build(planned.steps, recipe.name, store, report, elsewhere)

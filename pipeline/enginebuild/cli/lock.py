@@ -18,9 +18,12 @@ def command(recipe: Path, cache_dir: Path | None, check: bool) -> None:
 
     Everything is asked for anew: the model's revision becomes its commit of today, with every file's size and
     sha256, and the base image's tag its digest. `enginebuild run` then builds from the lock without asking.
+    A model that cannot be served as the recipe says is refused with exit 5.
     """
     from enginebuild.check import read_checked
     from enginebuild.cli.tools import opened
+    from enginebuild.fit import fit
+    from enginebuild.fits import facts_at_hand, refuse
     from enginebuild.lock import drift, lock_path, read_lock, write_lock
     from enginebuild.resolve import require_locked, resolve
 
@@ -34,6 +37,8 @@ def command(recipe: Path, cache_dir: Path | None, check: bool) -> None:
             click.echo(f"{path}: up to date")
             return
         lock = resolution.lock()
+        if (facts := facts_at_hand(checked, lock, tools.store)) is not None:
+            refuse(checked, fit(checked, facts), tools.output)
         written = write_lock(path, lock)
         for change in drift(previous, lock) if previous is not None else ():
             tools.output.advice(f"  {change}")

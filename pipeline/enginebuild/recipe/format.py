@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from enginebuild.recipe import forms, references
 from enginebuild.recipe.builder_section import BUILDER
+from enginebuild.recipe.checks import REFUSING
 from enginebuild.recipe.containers import ARGUMENT_SCHEMAS, ListOf, TextsByKey
 from enginebuild.recipe.engine_section import ENGINE
 from enginebuild.recipe.forms import anchored
@@ -232,6 +233,12 @@ RECIPE = Section(
             1,
         ),
         Field("gpu", GpuName(), "The GPU that will serve.", "H100-SXM-80GB"),
+        Field(
+            "allow",
+            ListOf(Choice(REFUSING, {}), "memory"),
+            "Checks of the model against its GPUs that warn instead of refusing.",
+            ["memory"],
+        ),
         Field(
             "engine",
             ENGINE,

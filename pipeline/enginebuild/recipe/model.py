@@ -124,8 +124,8 @@ class ImageTarget:
 class Recipe:
     """`path` is the file it came from, None for one that was parsed from bytes.
 
-    `verification` is the gate before publishing, None for none. `remote` is the repository of the remote
-    cache.
+    `allow` names checks that warn instead of refusing. `verification` is the gate before publishing, None for
+    none. `remote` is the repository of the remote cache.
     """
 
     name: str
@@ -135,6 +135,7 @@ class Recipe:
     tensor_parallel_size: int
     pipeline_parallel_size: int
     gpu: str | None
+    allow: tuple[str, ...]
     engine: Engine
     image: ImageTarget
     builder: Builder
@@ -179,6 +180,7 @@ def from_values(values: Mapping[str, Json], path: Path | None, root: MappingNode
         tensor_parallel_size=cast("int", values["tensor_parallel_size"]),
         pipeline_parallel_size=cast("int", values["pipeline_parallel_size"]),
         gpu=_optional(values["gpu"]),
+        allow=_texts(values["allow"]),
         engine=engine,
         image=_image(_mapping(values["image"])),
         builder=_builder(values["builder"]),

@@ -36,6 +36,7 @@ PLACES: Mapping[str, str] = {
     "tensor_parallel_size": "tensor_parallel_size",
     "pipeline_parallel_size": "pipeline_parallel_size",
     "gpu": "gpu",
+    "allow": "allow",
     "model": "model",
     "source": "model.source",
     "revision": "model.revision",

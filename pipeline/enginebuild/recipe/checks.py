@@ -1,0 +1,26 @@
+"""The checks of a model against its GPUs, by the names that `allow` takes (enginebuild.fit)."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+Check = Literal[
+    "attention_heads",
+    "builder_memory",
+    "disk",
+    "experts",
+    "gpu_count",
+    "kv_cache",
+    "layers",
+    "length",
+    "memory",
+    "quantization_groups",
+    "unknown",
+    "widths",
+]
+CHECKS: tuple[Check, ...] = get_args(Check)
+
+#: Those that may refuse a recipe; the others warn.
+REFUSING: tuple[Check, ...] = tuple(
+    check for check in CHECKS if check not in ("builder_memory", "gpu_count", "unknown")
+)

@@ -122,7 +122,7 @@ class Validation:
     @property
     def summary(self) -> str:
         """One line for who asked."""
-        said = f"vLLM {self.vllm} reads it as it was meant ({', '.join(self.climbed) or 'nothing climbed'})"
+        said = f"vLLM {self.vllm} reads it as it was meant ({', '.join(self.climbed)})"
         return f"{said}, {self.tokens} token ids rendered" if self.tokens else said
 
     @property
@@ -152,6 +152,10 @@ def validation(content: bytes, asked: Mapping[str, Json]) -> Validation:
 
 
 def _refusals(document: Mapping[str, Any], asked: Mapping[str, Json]) -> tuple[Problem, ...]:
+    unread = document["rungs"].get("parser", {}).get("left_out")
+    if unread is not None:
+        hint = "run it where that vLLM is: image.base, or the folder of its environment"
+        return (Problem(("engine", "validate"), f"vLLM could not be asked: {unread}", hint, on_key=True),)
     refused = document.get("refused")
     if refused is None:
         return ()

@@ -93,17 +93,16 @@ def groups(parser: Any) -> dict[str, str]:
     }
 
 
-def parsed(parser: Any, config: str, model: str) -> Any:
-    """The arguments that `vllm serve MODEL --config CONFIG` has. Raises RefusedError."""
+def parsed(parser: Any, words: list[str]) -> Any:
+    """The arguments that `vllm serve WORDS` has. Raises RefusedError."""
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            args = parser.parse_args(["serve", model, "--config", config])
+            args = parser.parse_args(["serve", *words])
     except SystemExit:
         raise RefusedError((said.getvalue().strip() or "no reason was given").splitlines()[-1]) from None
     except Exception as error:
         raise RefusedError(f"{type(error).__name__}: {error}") from error
-    args.model = model
     return args
 
 
@@ -320,7 +319,8 @@ class Ladder:
         return not found.get("contradicts")
 
     def _parse(self) -> dict[str, Any]:
-        self.args = parsed(self.parser, str(self.config), str(self.model))
+        self.args = parsed(self.parser, [str(self.model), "--config", str(self.config)])
+        self.args.model = str(self.model)
         return parser_rung(self.request["asked"], self.args)
 
     def _configure(self) -> dict[str, Any]:
@@ -351,6 +351,7 @@ def main() -> None:
     text = json.dumps(ladder.document, indent=1, sort_keys=True, ensure_ascii=False)
     text = text.replace(json.dumps(str(model))[1:-1], _MODEL)
     output.write_text(text + "\n", "utf-8")
+    print(text)  # noqa: T201 - for the step's log
 
 
 if __name__ == "__main__":

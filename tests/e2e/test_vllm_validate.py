@@ -1,0 +1,99 @@
+"""The step `validate` with real vLLM 0.32.0 on the CPU: an image is made only if vLLM reads it as meant."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from enginebuild_cache import Store
+from parts.busybox_base import BusyboxBase
+from parts.cli import enginebuild
+from parts.recipes import QUICKSTART_MODEL
+from parts.vllm_cpu import VERSION, vllm_cpu
+
+pytestmark = [pytest.mark.vllm, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def environment() -> Path:
+    return vllm_cpu().folder / "venv"
+
+
+def recipe(folder: Path, base: str, environment: Path, args: str, *, gate: bool = True) -> Path:
+    path = folder / "tiny.yaml"
+    path.write_text(
+        f"version: 1\nname: tiny\nmodel: file:{QUICKSTART_MODEL}\ndtype: float32\n"
+        f"engine:\n  type: vllm\n  version: {VERSION}\n  validate: {str(gate).lower()}\n"
+        f"  args: {args}\n"
+        f"builder: {{runner: local, environment: {environment}}}\nimage:\n  base: {base}\n"
+    )
+    return path
+
+
+def validations(cache: Path) -> list[dict[str, Any]]:
+    """The documents that the step left in a store."""
+    store = Store.open(cache)
+    found = [record.tree for record in store.records() if record.step == "validate"]
+    return [json.loads(store.read_bytes(tree.file("validation.json"))) for tree in found]
+
+
+def test_a_run_asks_vllm_first_and_another_machine_is_told_the_same(
+    tmp_path: Path, environment: Path, base_layout: BusyboxBase
+) -> None:
+    """The gate of a build, and the same question without a build: equal bytes in two stores."""
+    args = "{enable_prefix_caching: false, max_model_len: 1K, enforce_eager: true}"
+    path = recipe(tmp_path, f"oci:{base_layout.layout}", environment, args)
+    built = enginebuild("run", path, "--json", "--cache-dir", tmp_path / "one").ok()
+    assert list(built.statuses) == ["fetch", "configure", "metadata", "validate", "image", "publish"]
+    assert built.statuses["validate"] == "built"
+    path = recipe(tmp_path, f"oci:{base_layout.layout}", environment, args, gate=False)
+    asked = enginebuild("check", path, "--in-engine", "--cache-dir", tmp_path / "two").ok()
+    assert asked.stdout == (
+        f"{path}: ok (vllm 0.32.0, locked)\n"
+        "vLLM 0.32.0 reads it as it was meant (parser, config, render), 42 token ids rendered\n"
+    )
+    (one,), (two,) = validations(tmp_path / "one"), validations(tmp_path / "two")
+    assert one == two
+    effective = one["rungs"]["config"]["arguments"]
+    wanted = {
+        "dtype": "float32",
+        "enable_prefix_caching": False,
+        "max_model_len": 1024,
+        "enforce_eager": True,
+    }
+    assert {name: effective[name] for name in wanted} == wanted
+    rendered = one["rungs"]["render"]
+    assert rendered["text"] == (
+        "<|im_start|>user\nWhat is the capital of France?<|im_end|>\n"
+        "<|im_start|>assistant\nParis.<|im_end|>\n"
+        "<|im_start|>user\nAnd of Italy?<|im_end|>\n<|im_start|>assistant\n"
+    )
+    # Golden: the tokenizer of tests/parts/tiny_llama.py.
+    assert rendered["token_ids"] == [
+        *(1, 863, 201, 57, 276, 291, 262, 533, 297, 520, 33, 2, 201, 1, 67, 85, 833, 201, 590, 16, 2, 201),
+        *(1, 863, 201, 35, 80, 70, 297, 223, 43, 86, 345, 91, 33, 2, 201, 1, 67, 85, 833, 201),
+    ]
+
+
+def test_a_chat_template_that_loses_the_question_is_refused(
+    tmp_path: Path, environment: Path, base_layout: BusyboxBase
+) -> None:
+    """And nothing of the model's weights is fetched, no image made."""
+    template = '"{{ messages[0].content }}"'
+    args = f"{{chat_template: {template}, max_model_len: 256}}"
+    path = recipe(tmp_path, f"oci:{base_layout.layout}", environment, args)
+    refused = enginebuild("run", path, "--json", "--cache-dir", tmp_path / "cache")
+    assert refused.code == 6
+    said = refused.result["message"]
+    assert said.partition("\nthe last lines of its log:")[0] == (
+        f"{path}:9:25: vLLM refuses it (render): the chat template loses what a user says: "
+        "'And of Italy?' became 'What is the capital of France?'\n"
+        f"    args: {args}\n"
+        "                          ^\n"
+        "  hint: a server with this configuration could not answer a chat request"
+    )
+    assert refused.result["hint"].splitlines()[0] == "a run asks vLLM only with engine.validate: true"
+    assert {record.step for record in Store.open(tmp_path / "cache").records()} == {"configure", "metadata"}

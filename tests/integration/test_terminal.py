@@ -30,6 +30,7 @@ COMMANDS = (
     "verify",
     "index",
     "inspect",
+    "advise",
     "doctor",
     "cache",
     "schema",

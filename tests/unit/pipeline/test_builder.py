@@ -46,6 +46,19 @@ def test_triton_s_templates_need_a_runner_and_no_builder() -> None:
     assert has_commands(served)
 
 
+VALIDATED = VLLM.replace("version: 0.33.0", "version: 0.33.0, validate: true")
+
+
+def test_vllm_is_asked_in_the_base_image_or_in_the_builder_s_environment() -> None:
+    by_docker = recipe(VALIDATED)
+    assert has_commands(by_docker)
+    assert not needs_builder(by_docker)
+    assert place_of(by_docker) is None
+    local = recipe(VALIDATED + "builder: {runner: local, environment: ./vllm}\n")
+    assert has_commands(local)
+    assert place_of(local) == Place(environment=Path("vllm").absolute())
+
+
 def test_a_quantizer_has_no_image_that_goes_without_saying() -> None:
     with pytest.raises(RecipeError) as caught:
         place_of(recipe(VLLM + QUANTIZED))

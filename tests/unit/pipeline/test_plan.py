@@ -143,3 +143,10 @@ def test_inputs_of_the_last_step_are_needed_even_if_it_is_here() -> None:
     made = record(packed, {"fetch": MODEL}, CONFIG)
     planned = plan((fetch(), packed), only(made), no_last)
     assert [each.status for each in planned] == ["miss", "hit"]
+
+
+def test_a_gate_is_needed_although_nothing_is_made_of_it() -> None:
+    packed = Step("pack", 3, {}, never)
+    gate = Step("validate", 1, {}, never, ("fetch",), gate=True)
+    planned = plan((fetch(), gate, packed), nothing, no_last)
+    assert [each.status for each in planned] == ["miss", "miss", "miss"]

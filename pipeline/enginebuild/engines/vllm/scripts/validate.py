@@ -48,6 +48,8 @@ _KEPT_AS = {"kv_cache_dtype": "cache_dtype"}
 _MODEL = "/model"
 #: Seconds for the render server to be ready and to answer; it takes about ten.
 _PATIENCE = 300.0
+#: How the render server ends where this vLLM, or what it needs, is not whole.
+_NO_RENDERER = ("ModuleNotFoundError: ", "ImportError: ")
 
 
 class LeftOutError(Exception):
@@ -189,13 +191,13 @@ class Renderer:
             os._exit(1)
 
     def begin(self) -> None:
-        """Let it start, and wait until it answers. Raises RefusedError with the last line that it said."""
+        """Let it start, and wait until it answers. Raises RefusedError with its last line, LeftOutError."""
         os.write(self._begin, b"1")
         end = time.monotonic() + _PATIENCE
         while time.monotonic() < end:
             if os.waitpid(self._child, os.WNOHANG)[0]:
                 self._child = 0
-                raise RefusedError(self._last_line())
+                raise self._ended()
             with contextlib.suppress(OSError, http.client.HTTPException):
                 if self._asked("GET", "/health", None)[0] == 200:
                     return
@@ -224,6 +226,12 @@ class Renderer:
             return answer.status, answer.read()
         finally:
             connection.close()
+
+    def _ended(self) -> Exception:
+        """Why it ended: it lacks something, or it refuses."""
+        said = self._last_line()
+        lacks = said.startswith(_NO_RENDERER) or ("invalid choice" in said and "render" in said)
+        return LeftOutError(f"its render server does not start: {said}") if lacks else RefusedError(said)
 
     def _last_line(self) -> str:
         text = self.log.read_text("utf-8", "replace") if self.log.exists() else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from enginebuild_cache import Json
 
@@ -62,7 +62,6 @@ class Report:
     performance: Sequence[Mapping[str, Json]] | None = None
     problems: tuple[str, ...] = ()
     finished: str = ""
-    facts: Mapping[str, Json] = field(default_factory=dict)
 
     @property
     def failures(self) -> tuple[str, ...]:
@@ -83,7 +82,6 @@ class Report:
             "quality": None if self.quality is None else dict(self.quality),
             "performance": None if self.performance is None else [dict(row) for row in self.performance],
             "finished": self.finished,
-            **self.facts,
         }
 
 

@@ -150,7 +150,7 @@ class RecipeGate:
         return gpus
 
     def _unquantized(self) -> RecipeSteps:
-        recipe = replace(self.recipe, quantization=None, verification=None)
+        recipe = replace(self.recipe, quantization=None, warm=None, verification=None)
         return steps_of(recipe, self.resolution, self.bases, self.jobs, None, self.runner)
 
     def _source(self, store: Store, tell: Report) -> Measured:

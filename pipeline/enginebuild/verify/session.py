@@ -86,6 +86,10 @@ class Session:
             raise FailedError("\n".join(wrong))
         return measured(self.verification.quality, answers)
 
+    def ready(self) -> float:
+        """Seconds from its start to its first completion, which is waited for. Raises FailedError."""
+        return self._start()[0]
+
     def _start(self) -> tuple[float, Able]:
         self.tell(Note(f"{self.subject.name} is started; waiting for its first completion"))
         self.server.put({_PROBE: (files("enginebuild.verify") / "scripts" / _PROBE).read_bytes()})
@@ -145,13 +149,14 @@ class Session:
     def _asked(self, requests: Sequence[Request]) -> tuple[tuple[Check, ...], tuple[Answer, ...]]:
         """One after another: what is in a batch beside a request changes its numbers."""
         listed: list[Json] = [
-            {"name": each.name, "path": each.path, "body": {**each.body, "model": self.model[0]}}
-            for each in requests
+            {"path": each.path, "body": {**each.body, "model": self.model[0]}} for each in requests
         ]
-        lines = self._probe("ask", {"requests": listed, "parallel": 1, "seconds": self._left()})
+        lines = self._probe("ask", {"requests": listed, "seconds": self._left()})
         answers = tuple(map(read_answer, lines))
         if self.server.ended() is not None:
-            last = requests[min(len(lines), len(requests) - 1)].name
+            # Our program may have lived long enough to see the connection break.
+            sound = next((number for number, answer in enumerate(answers) if answer.error), len(answers))
+            last = requests[min(sound, len(requests) - 1)].name
             raise FailedError(self._death(f"while it was asked: {last}"))
         if len(answers) != len(requests):
             raise FailedError("our program in its container ended before all was asked")

@@ -11,7 +11,6 @@ import json
 import re
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +42,7 @@ class _Server:
             response = connection.getresponse()
             found: dict[str, Any] = {"status": response.status}
             if "text/event-stream" in response.headers.get("Content-Type", ""):
-                found.update(_events(response, begun))
+                found.update(_events(response))
             else:
                 found.update(_document(response.read()))
         except ConnectionRefusedError:
@@ -65,18 +64,15 @@ def _document(content: bytes) -> dict[str, Any]:
         return {"text": content[:2000].decode("utf-8", "replace")}
 
 
-def _events(response: http.client.HTTPResponse, begun: float) -> dict[str, Any]:
-    """What a stream says, event by event, until [DONE]; `first`: seconds to the first event."""
+def _events(response: http.client.HTTPResponse) -> dict[str, Any]:
+    """What a stream says, event by event, until [DONE]."""
     events: list[Any] = []
-    first = None
     for line in response:
         if not line.startswith(b"data:"):
             continue
-        if first is None:
-            first = round(time.monotonic() - begun, 4)
         said = line[len(b"data:") :].strip()
         if said == b"[DONE]":
-            return {"events": events, "done": True, "first": first}
+            return {"events": events, "done": True}
         try:
             events.append(json.loads(said))
         except ValueError:
@@ -84,7 +80,7 @@ def _events(response: http.client.HTTPResponse, begun: float) -> dict[str, Any]:
                 "events": events,
                 "error": f"an event is not JSON: {said[:200]!r}",
             }
-    return {"events": events, "done": False, "first": first}
+    return {"events": events, "done": False}
 
 
 def wait(server: _Server, plan: Any) -> None:
@@ -127,15 +123,9 @@ def _model(server: _Server) -> str:
 
 
 def ask(server: _Server, plan: Any) -> None:
-    """Every request, `parallel` at the same time; answers come in the order of the requests."""
-
-    def asked(request: Any) -> dict[str, Any]:
-        found = server.post(request["path"], request["body"], plan["seconds"])
-        return {"name": request["name"], **found}
-
-    with ThreadPoolExecutor(plan["parallel"]) as pool:
-        for found in pool.map(asked, plan["requests"]):
-            _say(found)
+    """Every request, one after another."""
+    for request in plan["requests"]:
+        _say(server.post(request["path"], request["body"], plan["seconds"]))
 
 
 def look(_server: _Server, plan: Any) -> None:

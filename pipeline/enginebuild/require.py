@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 from enginebuild.build import Elsewhere, Nowhere
 from enginebuild.errors import RefusedError
 from enginebuild.events import Report
 from enginebuild.plan import plan
 from enginebuild.step import Step
-from enginebuild.steps.commands import RunCommands
 from enginebuild_cache import Digest, Record, Store
+
+
+@runtime_checkable
+class Lacking(Protocol):
+    """An action that needs more than files."""
+
+    def lacking(self) -> tuple[str, ...]:
+        """What this machine lacks to run it, each as one sentence."""
+        ...
 
 
 def require_runner(
@@ -31,7 +40,7 @@ def require_runner(
     lacking: dict[str, None] = {}
     for each in planned:
         action = each.step.action
-        if each.status in ("miss", "unresolved") and isinstance(action, RunCommands):
+        if each.status in ("miss", "unresolved") and isinstance(action, Lacking):
             lacking |= dict.fromkeys(action.lacking())
     if lacking:
         lines = "".join(f"\n  {line}" for line in lacking)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enginebuild.bases import Bases
 from enginebuild.build import Elsewhere, Nowhere, Outcome, build
 from enginebuild.builder import has_commands
-from enginebuild.errors import RecipeError
+from enginebuild.errors import RecipeError, RefusedError
 from enginebuild.events import Note, Report, silent
 from enginebuild.execution import Runner
 from enginebuild.fits import require_fit
@@ -19,7 +19,7 @@ from enginebuild.publish.limits import require_model
 from enginebuild.recipe import Recipe
 from enginebuild.require import require_runner
 from enginebuild.resolve import Resolution, require_locked, resolve
-from enginebuild.steps import steps_of
+from enginebuild.steps import RecipeSteps, steps_of
 from enginebuild.steps.image import image_of
 from enginebuild.steps.layers import Send
 from enginebuild.verify.attach import attachment
@@ -78,6 +78,7 @@ def run(
         require_model(repository, recipe, lock.model, silent)
         made = runner() if runner is not None and has_commands(recipe) else None
         planned = steps_of(recipe, resolution, bases, jobs, send, made)
+        _require_resolved(planned)
         assert planned.key is not None
         require_runner(planned.steps, store, report, elsewhere)
         require_fit(recipe, resolution, lock, planned.steps, store, report)
@@ -98,6 +99,16 @@ def run(
         tuple(place.advice(image) for place in places),
         (*outcomes.values(), *verified.values(), published),
     )
+
+
+def _require_resolved(planned: RecipeSteps) -> None:
+    """Raises RefusedError for what a lock cannot answer, such as the GPU that a cache is made on."""
+    unresolved = [step for step in planned.steps if step.unresolved]
+    if planned.key is None and unresolved:
+        raise RefusedError(
+            f"this machine cannot make what is to be built: {unresolved[0].unresolved}",
+            "run it where that is there, or leave the step out: warm: false",
+        )
 
 
 def _previous(recipe: Recipe) -> Lock | None:

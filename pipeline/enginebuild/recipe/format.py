@@ -18,6 +18,7 @@ from enginebuild.recipe.quantization_section import QUANTIZATION
 from enginebuild.recipe.section import Field, Section, ShortOrSection
 from enginebuild.recipe.unknown import answer
 from enginebuild.recipe.verify_section import VERIFY
+from enginebuild.recipe.warm_section import WARM_KIND
 from enginebuild.recipe.words import COMPRESSIONS, DTYPES, LAYOUTS, LAZY, PLATFORMS
 from enginebuild_cache import Json
 
@@ -254,6 +255,14 @@ RECIPE = Section(
             required=True,
         ),
         Field("builder", BUILDER, "What builds, where a step needs a program of the engine.", {"gpus": 2}),
+        Field(
+            "warm",
+            WARM_KIND,
+            "vLLM only: start the image on the hardware that will serve, and ship its compile cache if a "
+            "second start is proven to use it.",
+            True,
+            False,
+        ),
         Field(
             "verify",
             VERIFY,

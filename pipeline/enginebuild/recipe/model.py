@@ -17,6 +17,7 @@ from enginebuild.recipe.references import SCRATCH, expand
 from enginebuild.recipe.render import render_problems
 from enginebuild.recipe.units import seconds, size_in_bytes
 from enginebuild.recipe.verification import Verification, verification_of
+from enginebuild.recipe.warming import Warming, warming_of
 from enginebuild_cache import Digest, Json
 
 Dtype = Literal["auto", "float16", "bfloat16", "float32"]
@@ -125,7 +126,7 @@ class Recipe:
     """`path` is the file it came from, None for one that was parsed from bytes.
 
     `allow` names checks that warn instead of refusing. `verification` is the gate before publishing, None for
-    none. `remote` is the repository of the remote cache.
+    none. `remote` is the repository of the remote cache. `warm`: how a compile cache is made, None for none.
     """
 
     name: str
@@ -139,6 +140,7 @@ class Recipe:
     engine: Engine
     image: ImageTarget
     builder: Builder
+    warm: Warming | None
     verification: Verification | None
     remote: str | None
     path: Path | None = field(compare=False)
@@ -184,6 +186,7 @@ def from_values(values: Mapping[str, Json], path: Path | None, root: MappingNode
         engine=engine,
         image=_image(_mapping(values["image"])),
         builder=_builder(values["builder"]),
+        warm=warming_of(values["warm"]),
         verification=verification_of(values["verify"]),
         remote=_remote(values["cache"]),
         path=path,

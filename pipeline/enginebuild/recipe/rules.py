@@ -11,6 +11,7 @@ from enginebuild.recipe.quantization_rules import quantization_problems
 from enginebuild.recipe.references import PLACEHOLDERS, SCRATCH, expand, is_tag
 from enginebuild.recipe.show import quoted
 from enginebuild.recipe.verify_rules import verify_problems
+from enginebuild.recipe.warm_rules import warm_problems
 from enginebuild_cache import Json
 
 
@@ -23,6 +24,7 @@ def check_rules(values: Mapping[str, Json], root: MappingNode) -> list[Problem]:
         *_tags(values),
         *_layout(values),
         *verify_problems(values),
+        *warm_problems(values),
     ]
 
 

@@ -62,6 +62,7 @@ PLACES: Mapping[str, str] = {
     "builder": "builder",
     "runner": "builder.runner",
     "timing_cache": "builder.timing_cache",
+    "warm": "warm",
     "verify": "verify",
     "smoke": "verify.smoke",
     "quality": "verify.quality",

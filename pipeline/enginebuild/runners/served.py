@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import docker
@@ -53,6 +53,19 @@ class Room:
     ids: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Start:
+    """For which step a server is started, and how other than its image says.
+
+    `words`: instead of its entry point. `archive`: a tar whose files are put into the container beforehand.
+    """
+
+    step: str = "verify"
+    variables: Mapping[str, str] = field(default_factory=dict)
+    words: tuple[str, ...] = ()
+    archive: Path | None = None
+
+
 def gpus_for(need: GpuNeed) -> tuple[Gpus, tuple[str, ...]]:
     """The GPUs for a server, and what is lacking, a sentence each.
 
@@ -78,6 +91,9 @@ def lacking(need: GpuNeed) -> tuple[str, ...]:
     except StepError as error:
         return (error.message,)
     return gpus_for(need)[1]
+
+
+_VERIFY = Start()
 
 
 @contextmanager
@@ -150,6 +166,18 @@ class ServedContainer:
             found = archive.extractfile(archive.getmembers()[0])
             return None if found is None else found.read()
 
+    def stop(self, seconds: float) -> None:
+        """End the server as Docker does: by SIGTERM, and by SIGKILL when its time is over."""
+        self.client.api.stop(self.name, timeout=int(seconds))
+
+    def archive(self, path: PurePosixPath) -> Iterator[bytes]:
+        """A tar of a file or folder, whether the server runs or not. Nothing if there is none."""
+        try:
+            pieces, _ = self.client.api.get_archive(self.name, str(path))
+        except docker.errors.NotFound:
+            return
+        yield from pieces
+
     def ended(self) -> Ended | None:
         if self.over.is_set():
             return Ended(_KILLED, over=True)
@@ -164,13 +192,16 @@ class ServedContainer:
 
 
 @contextmanager
-def served(image: str, subject: Subject, room: Room) -> Iterator[ServedContainer]:
+def served(image: str, subject: Subject, room: Room, start: Start = _VERIFY) -> Iterator[ServedContainer]:
     """The server of an image that the engine has; killed when its time is over, gone with the block."""
     with engine() as client:
         sweep(client)
-        with container(client, image, "verify", **_options(room)) as name:
+        with container(client, image, start.step, **_options(room, start)) as name:
             found = ServedContainer(client, name)
             found.put({".keep": b""})
+            if start.archive is not None:
+                with start.archive.open("rb") as file:
+                    client.api.put_archive(name, "/", file)
             timer = threading.Timer(room.seconds + _GRACE, _kill, (found,))
             timer.daemon = True
             try:
@@ -184,16 +215,19 @@ def served(image: str, subject: Subject, room: Room) -> Iterator[ServedContainer
                 timer.cancel()
 
 
-def _options(room: Room) -> dict[str, Any]:
-    """The image's own user and entry point, and nothing to reach the world with."""
+def _options(room: Room, start: Start) -> dict[str, Any]:
+    """The image's own user, and nothing to reach the world with."""
     requests = []
     if room.ids:
         requests = [DeviceRequest(device_ids=list(room.ids), capabilities=[["gpu"]])]
     elif room.gpus:
         requests = [DeviceRequest(count=room.gpus, capabilities=[["gpu"]])]
+    words = {"entrypoint": list(start.words)} if start.words else {}
     return {
+        **words,
+        "environment": dict(start.variables),
         "user": None,
-        "labels": {"enginebuild.step": "verify"},
+        "labels": {"enginebuild.step": start.step},
         "mem_limit": room.memory,
         "memswap_limit": room.memory,
         "shm_size": room.shm_size,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from enginebuild.bases import Bases
 from enginebuild.engines import vllm
@@ -13,13 +14,16 @@ from enginebuild.resolve import Resolution, Unresolved, model_request
 from enginebuild.step import Step, unresolved_step
 from enginebuild.steps.configure import CONFIGURE_VERSION, configure_step
 from enginebuild.steps.fetch import FETCH_VERSION, fetch_step
-from enginebuild.steps.image import IMAGE_VERSION, Packing, image_step
+from enginebuild.steps.image import IMAGE_VERSION, LAST, Packing, image_step
 from enginebuild.steps.layers import Send
 from enginebuild.steps.made import Made, made_of
 from enginebuild.steps.model_image import model_labels, model_packing
 from enginebuild.steps.server import Serving
 from enginebuild.steps.vllm_serving import vllm_serving
-from enginebuild_cache import Digest
+from enginebuild_cache import Digest, Json
+
+if TYPE_CHECKING:
+    from enginebuild.steps.warm import Warmth
 
 #: The time of every file and of the image, in seconds since 1970: equal inputs, equal bytes.
 CREATED = 0
@@ -43,7 +47,8 @@ def steps_of(
     send: Send | None = None,
     runner: Runner | None = None,
 ) -> RecipeSteps:
-    """fetch → what is made of the model → configure → [validate] → image; the last three are a server's.
+    """fetch → what is made of the model → configure → [validate] → [warm] → image; all from configure on is a
+    server's.
 
     What is unresolved has no key, and all else is planned.
 
@@ -56,13 +61,16 @@ def steps_of(
     if recipe.image.layout != "server":
         return _model_steps(recipe, resolution, fetch, made, bases, jobs, send)
     serving = serving_of(recipe, resolution, made, runner)
+    warming = _Warming.of(recipe)
+    first = first or warming.trouble
     if first or isinstance(resolution.base, Unresolved) or isinstance(resolution.model, Unresolved):
         files = serving.files(_UNKNOWN)
         configure = unresolved_step("configure", CONFIGURE_VERSION, first, files=files)
         gates = _gates(recipe, resolution, made, configure, runner)
         image = unresolved_step("image", IMAGE_VERSION, first, (*serving.paths, "configure"))
-        return RecipeSteps((fetch, *made.steps, *serving.steps, configure, *gates, image), None)
-    key = build_key(recipe, fetch, made, serving, resolution.base)
+        steps = (fetch, *made.steps, *serving.steps, configure, *gates, *warming.unresolved(first), image)
+        return RecipeSteps(steps, None)
+    key = build_key(recipe, fetch, made, serving, resolution.base, warming)
     configure = configure_step({**serving.configuration, "fingerprint": str(key)}, serving.files(str(key)))
     gates = _gates(recipe, resolution, made, configure, runner)
     packing = Packing(
@@ -73,8 +81,57 @@ def steps_of(
         CREATED,
         tell=serving.tell,
     )
+    before = (fetch, *made.steps, *serving.steps, configure)
+    warm = warming.steps(recipe, resolution, made, packing, before, bases, jobs)
+    packing = replace(packing, paths={**packing.paths, **warming.paths})
     image = image_step(packing, recipe.image.compression, bases, jobs, send)
-    return RecipeSteps((fetch, *made.steps, *serving.steps, configure, *gates, image), key)
+    return RecipeSteps((*before, *gates, *warm, image), key)
+
+
+@dataclass(frozen=True)
+class _Warming:
+    """The part of `warm` in a recipe's steps; nothing for a recipe without it."""
+
+    warmth: Warmth | None = None
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> _Warming:
+        if recipe.warm is None:
+            return cls()
+        from enginebuild.steps.warm import warmth_of
+
+        return cls(warmth_of(recipe))
+
+    @property
+    def trouble(self) -> str:
+        return "" if self.warmth is None else self.warmth.trouble
+
+    @property
+    def paths(self) -> dict[str, str]:
+        return {} if self.warmth is None else dict(self.warmth.paths)
+
+    def key_fields(self, recipe: Recipe, base: BaseLock) -> dict[str, Json]:
+        return {} if self.warmth is None else {LAST: self.warmth.key_fields(recipe, base)}
+
+    def unresolved(self, reason: str) -> tuple[Step, ...]:
+        return () if self.warmth is None else (unresolved_step(LAST, self.warmth.version, reason),)
+
+    def steps(
+        self,
+        recipe: Recipe,
+        resolution: Resolution,
+        made: Made,
+        packing: Packing,
+        before: tuple[Step, ...],
+        bases: Bases,
+        jobs: int,
+    ) -> tuple[Step, ...]:
+        if self.warmth is None:
+            return ()
+        from enginebuild.steps.warm import config_step, warm_step
+
+        config = config_step(recipe, resolution, made)
+        return config, warm_step(recipe, self.warmth, packing, before, bases, jobs)
 
 
 def _gates(
@@ -91,13 +148,22 @@ def _gates(
 def serving_of(recipe: Recipe, resolution: Resolution, made: Made, runner: Runner | None) -> Serving:
     """The engine's part of the image."""
     if recipe.engine.type == "vllm":
-        return vllm_serving(recipe, made.checkpoint)
+        serving = vllm_serving(recipe, made.checkpoint)
+        return serving if recipe.warm is None else _seeded(serving)
     from enginebuild.steps.trtllm_serving import trtllm_serving
 
     return trtllm_serving(recipe, resolution, made, runner)
 
 
-def build_key(recipe: Recipe, fetch: Step, made: Made, serving: Serving, base: BaseLock) -> Digest:
+def _seeded(serving: Serving) -> Serving:
+    from enginebuild.steps.warm import with_seed
+
+    return with_seed(serving)
+
+
+def build_key(
+    recipe: Recipe, fetch: Step, made: Made, serving: Serving, base: BaseLock, warming: _Warming
+) -> Digest:
     """What stands for the build in tags, labels and `system_fingerprint`.
 
     Made of what decides how the image serves, known before anything is built: name, labels, tags, repository
@@ -112,6 +178,7 @@ def build_key(recipe: Recipe, fetch: Step, made: Made, serving: Serving, base: B
             "platform": base.platform,
             "gpu": recipe.gpu,
             **made.key_fields(),
+            **warming.key_fields(recipe, base),
         }
     )
 

@@ -35,6 +35,8 @@ IMAGE_VERSION = 1
 DESCRIPTION = "image.json"
 #: The step whose small files change most often: the last layer.
 VOLATILE = "configure"
+#: The step whose files depend on all others: a layer after that.
+LAST = "warm"
 
 
 class ImagePacking(Protocol):
@@ -129,13 +131,15 @@ class Pack:
     def layers(self, inputs: Mapping[str, Tree], base: Base) -> tuple[Layer, ...]:
         """Which files share a layer. Raises ImageError."""
         files = {name: placed(folder, inputs[name]) for name, folder in self.packing.paths.items()}
-        volatile = files.pop(VOLATILE, None)
-        return group(
+        volatile, last = files.pop(VOLATILE, None), files.pop(LAST, {})
+        left = layer_budget(max(len(base.layers), self.packing.left)) - bool(last)
+        layers = group(
             {path: file for made in files.values() for path, file in made.items()},
-            budget=layer_budget(max(len(base.layers), self.packing.left)),
+            budget=left,
             volatile=volatile,
             mtime=self.packing.created,
         )
+        return (*layers, *group(last, budget=1, mtime=self.packing.created)) if last else layers
 
     def _blob(self, layer: Layer, base: Base, store: Store, report: Report) -> LayerBlob:
         method = method_for(layer, self.compression, base, store.path)

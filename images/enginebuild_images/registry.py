@@ -198,7 +198,7 @@ class Registry:
     def referrers(self, reference: Reference) -> bytes | None:
         """The registry's list of what refers to the manifest at a digest; None where it keeps none.
 
-        Distribution spec 1.1, "Listing Referrers"; docker-registry 2.8 has no such list. Raises RegistryError.
+        Distribution spec 1.1, "Listing Referrers"; docker-registry 2.8 has none. Raises RegistryError.
         """
         repository = self._repository(reference)
         url = repository.url(f"referrers/{reference.digest}")

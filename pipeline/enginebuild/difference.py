@@ -67,7 +67,7 @@ class Difference:
             return "whether they are equal cannot be told"
         if not self.equal:
             return "they differ"
-        more = f"; {', '.join(self.besides)} differ and decide nothing of it" if self.besides else ""
+        more = f", though not in {', '.join(self.besides)}" if self.besides else ""
         return f"equal in what decides the result{more}"
 
     def to_json(self) -> dict[str, Json]:
@@ -142,7 +142,7 @@ def _step_part(
 
 
 def _document(step: Step) -> dict[str, Json]:
-    return {**step.description(), "inputs": dict.fromkeys(step.inputs, "")}
+    return {**step.description(), "inputs": dict.fromkeys(step.inputs, "given")}
 
 
 #: Attributes of a recipe → its sections, where they are called otherwise.

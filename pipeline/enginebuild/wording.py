@@ -187,7 +187,7 @@ class Cause:
         """The recipe's field; behind it the key's own where that tells more."""
         if self.follows:
             return _consequence(self.field)
-        last = self.field.rpartition(".")[2]
+        last = self.field.rpartition(".")[2].lstrip("-")
         plain = self.field.removeprefix("fields.")
         if not self.recipe:
             return plain

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
@@ -199,7 +199,6 @@ class Advice:
     volumes: tuple[float, ...]
     price: float
     subject: str = ""
-    notes: tuple[str, ...] = field(default_factory=tuple)
 
     @property
     def known(self) -> tuple[Candidate, ...]:
@@ -238,7 +237,6 @@ class Advice:
             ],
             "cheapest": [each.name if each else None for each in cheapest],
             "break_even": [each.to_json() for each in self.break_evens],
-            "notes": list(self.notes),
         }
 
 

@@ -18,7 +18,7 @@ def lines(advice: Advice) -> list[str]:
     if crossing := [_crossing(each) for each in advice.break_evens]:
         found += ["", *crossing]
     found += ["", *_lost(advice.candidates), "", *_origins(advice)]
-    return [line.rstrip() for line in [*found, *advice.notes]]
+    return [line.rstrip() for line in found]
 
 
 def _row(label: str, cells: Sequence[str]) -> str:

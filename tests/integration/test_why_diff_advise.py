@@ -1,0 +1,254 @@
+"""`why`, `diff`, `advise` and what `plan` says of times and costs, as processes."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from enginebuild.lock import read_lock
+from enginebuild_cache import Record, Store
+from parts import cli, recipes
+from parts.checkpoints import write_checkpoint
+from parts.hub_server import HubServer
+from parts.registry_quirks import quirk_registry
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    shutil.copytree(recipes.QUICKSTART_MODEL, tmp_path / "model")
+    recipes.write(tmp_path, "file:./model")
+    return tmp_path
+
+
+def ask(folder: Path, command: str, *words: str | Path) -> cli.Ended:
+    return cli.enginebuild(command, *words, "--cache-dir", folder / "cache", cwd=folder)
+
+
+def run(folder: Path, name: str = "tiny", *words: str | Path) -> cli.Ended:
+    return ask(folder, "run", f"{name}.yaml", "--output", "out", "--json", *words).ok()
+
+
+def edit(folder: Path, old: str, new: str, name: str = "tiny") -> None:
+    """`name` is the recipe that the changed one is written to."""
+    text = (folder / "tiny.yaml").read_text()
+    assert old in text
+    (folder / f"{name}.yaml").write_text(text.replace(old, new))
+
+
+def records(folder: Path) -> dict[str, Record]:
+    return {record.step: record for record in Store.open(folder / "cache").records()}
+
+
+def since(record: Record) -> str:
+    told = record.provenance
+    return f"since {record.key.short} of {told['finished']}, made for {told['subject']} by {told['tool']}"
+
+
+def test_why_before_after_and_after_a_change(folder: Path) -> None:
+    assert ask(folder, "why", "tiny.yaml").ok().stdout == (
+        "fetch      miss        never built here\n"
+        "configure  miss        never built here\n"
+        "image      miss        never built here\n"
+    )
+    assert not (folder / "tiny.lock").exists()
+    first = run(folder)
+    made = records(folder)
+    assert ask(folder, "why", "tiny.yaml").ok().stdout == "".join(
+        f"{step:<10} hit         {since(made[step])}\n" for step in ("fetch", "configure", "image")
+    )
+    edit(folder, "max_model_len: 256", "max_model_len: 64")
+    shown = ask(folder, "why", "tiny.yaml").ok()
+    document = ask(folder, "why", "tiny.yaml", "--json").ok().document
+    old = first.result["image"]["key"].removeprefix("sha256:")[:12]
+    causes = {step["name"]: step["causes"] for step in document["steps"]}
+    new = causes["configure"][-1]["new"].removeprefix("sha256:")[:12]
+    files = [causes["image"][-1][side].removeprefix("sha256:")[:12] for side in ("old", "new")]
+    assert shown.stdout == (
+        f"fetch      hit         {since(made['fetch'])}\n"
+        f"configure  miss        {since(made['configure'])}:\n"
+        "             engine.args.max_model_len: 256 → 64\n"
+        f"             the key of the whole build: {old} → {new}\n"
+        f"image      miss        {since(made['image'])}:\n"
+        f"             the key of the whole build: {old} → {new}\n"
+        f"             what configure made: {files[0]} → {files[1]}\n"
+        "because of engine.args.max_model_len\n"
+    )
+    assert (document["recipe"], document["fields"]) == ("tiny", ["engine.args.max_model_len"])
+    one = ask(folder, "why", "tiny.yaml", "fetch").ok()
+    assert one.stdout == f"fetch      hit         {since(made['fetch'])}\n"
+
+
+def test_why_of_a_step_that_is_not_there(folder: Path) -> None:
+    ended = ask(folder, "why", "tiny.yaml", "compile")
+    assert (ended.code, ended.stderr) == (
+        2,
+        "error: tiny has no step compile\nhint: its steps are fetch, configure, image\n",
+    )
+
+
+def test_diff_of_recipes(folder: Path) -> None:
+    edit(folder, "name: tiny", "name: other", "other")
+    same = ask(folder, "diff", "tiny.yaml", "other.yaml").ok()
+    assert same.stdout == (
+        "fetch      same\nconfigure  same\nimage      same\n"
+        "equal in what decides the result, though not in name\n"
+    )
+    edit(folder, "dtype: float16", "dtype: float32", "other")
+    differs = ask(folder, "diff", "tiny.yaml", "other.yaml").ok()
+    assert differs.stdout == (
+        "fetch      same\nconfigure  differs\n             dtype: float16 → float32\n"
+        "image      differs\n             dtype: float16 → float32\nthey differ\n"
+    )
+    document = ask(folder, "diff", "tiny.yaml", "other.yaml", "--json").ok().document
+    assert (document["a"], document["b"], document["kind"], document["equal"]) == (
+        "tiny.yaml",
+        "other.yaml",
+        "recipes",
+        False,
+    )
+
+
+def test_diff_of_locks_and_images(folder: Path) -> None:
+    edit(folder, "base: scratch", "base: scratch\n  tags: [a]")
+    edit(folder, "max_model_len: 256", "max_model_len: 64", "other")
+    run(folder, "tiny")
+    run(folder, "other", "--set", "image.tags=[b]")
+    cli.enginebuild("lock", "other.yaml", cwd=folder).ok()
+    equal = ask(folder, "diff", "tiny.lock", "other.lock").ok()
+    assert equal.stdout == (
+        "fetch      same\nconfigure  same\nimage      same\nequal in what decides the result\n"
+    )
+    images = ask(folder, "diff", "oci:out:a", "oci:out:b").ok().stdout.splitlines()
+    assert images[:4] == ["fetch      same", "configure  same", "image      same", "layers     differs"]
+    assert images[4].startswith("             enginebuild: /etc/enginebuild/vllm.yaml: ")
+    assert images[5:] == ["they differ"]
+    assert ask(folder, "diff", "oci:out:a", "oci:out:a", "--json").ok().document["equal"] is True
+
+
+def test_diff_of_an_image_in_two_places(folder: Path) -> None:
+    run(folder, "tiny", "--set", "image.tags=[a]")
+    with quirk_registry() as registry:
+        pushed = f"{registry.host}/llm/tiny"
+        ask(folder, "run", "tiny.yaml", "--push", "--set", f"image.repository={pushed}").ok()
+        key = ask(folder, "plan", "tiny.yaml", "--json").ok().document["key"].removeprefix("sha256:")[:12]
+        found = ask(folder, "diff", "oci:out:a", f"{pushed}:{key}").ok()
+    assert found.stdout.splitlines()[-1] == "equal in what decides the result"
+
+
+KINDS = "name two recipes, two locks or two images"
+
+
+def test_diff_of_what_is_not_of_one_kind(folder: Path) -> None:
+    ended = ask(folder, "diff", "tiny.yaml", "oci:out")
+    assert (ended.code, ended.stderr) == (
+        2,
+        f"error: tiny.yaml is a recipe and oci:out is an image\nhint: {KINDS}\n",
+    )
+    missing = ask(folder, "diff", "no.lock", "no.lock")
+    assert (missing.code, missing.stderr) == (
+        2,
+        "error: no.lock: there is no such lock\nhint: run `enginebuild lock` to make it\n",
+    )
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[HubServer]:
+    write_checkpoint(tmp_path / "hub" / "org" / "tiny", shards=1, shard_size=1 << 20)
+    with HubServer(tmp_path / "hub") as server:
+        yield server
+
+
+def test_plan_tells_bytes_to_fetch_and_times_of_the_last_records(tmp_path: Path, hub: HubServer) -> None:
+    recipe = recipes.write(tmp_path, "hf://org/tiny@main")
+    env = {"HF_ENDPOINT": hub.endpoint}
+    words = (recipe, "--cache-dir", tmp_path / "cache")
+    before = cli.enginebuild("plan", *words, env=env).ok()
+    assert before.stdout.splitlines()[4:] == [
+        "time       unknown for fetch, configure, image",
+        "to fetch   1.0 MB",
+    ]
+    document = cli.enginebuild("plan", *words, "--json", env=env).ok().document["estimate"]
+    assert (document["seconds"], document["unknown"]) == (0, ["fetch", "configure", "image"])
+
+    cli.enginebuild("run", *words, "--output", tmp_path / "out", env=env).ok()
+    locked = read_lock(tmp_path / "tiny.lock")
+    assert locked is not None
+    assert document["bytes_to_fetch"] == locked.model.tree.size
+    done = cli.enginebuild("plan", *words, "--output", tmp_path / "out", env=env).ok()
+    assert [line.split()[:2] for line in done.stdout.splitlines()[:4]] == [
+        ["fetch", "hit"],
+        ["configure", "hit"],
+        ["image", "hit"],
+        ["publish", "hit"],
+    ]
+    assert "time " not in done.stdout
+
+    changed = ("--set", "dtype=float32", "--gpu-price", "2.5/h")
+    then = cli.enginebuild("plan", *words, *changed, env=env).ok().stdout.splitlines()
+    assert then[-2:] == [
+        "time       configure under 1 s, image under 1 s",
+        "cost       0.00 $ for 0.0 GPU minutes at 2.5 $/h",
+    ]
+    told = cli.enginebuild("plan", *words, *changed, "--json", env=env).ok().document["estimate"]
+    assert [step["name"] for step in told["steps"]] == ["configure", "image"]
+    assert [step["since"]["subject"] for step in told["steps"]] == ["tiny", "tiny"]
+    assert (told["gpu_price"], told["cost"], told["bytes_to_fetch"]) == (2.5, 0, 0)
+
+
+def test_plan_refuses_what_is_no_price(folder: Path) -> None:
+    ended = ask(folder, "plan", "tiny.yaml", "--gpu-price", "cheap")
+    assert (ended.code, ended.stderr) == (
+        2,
+        "error: --gpu-price must be dollars per GPU-hour, not 'cheap'\nhint: write for example 2.5/h\n",
+    )
+
+
+TABLE = (
+    *("--gpu-price", "1.48/h", "--throughput", "vllm=667k", "--throughput", "tensorrt_llm=741k"),
+    *("--compile-minutes", "40", "--recompiles-per-month", "2"),
+)
+
+
+def test_advise_gives_the_table_of_its_page(tmp_path: Path) -> None:
+    shown = cli.enginebuild("advise", *TABLE, "--plot", tmp_path / "cost.svg").ok().stdout
+    page = (recipes.ROOT / "docs" / "advise.md").read_text()
+    table = page.split("```\n")[1]
+    assert shown.startswith(table)
+    assert (tmp_path / "cost.svg").read_bytes().startswith(b"<svg ")
+    document = cli.enginebuild("advise", *TABLE, "--json").ok().document
+    uses = {each["name"]: each["uses"] for each in document["candidates"]}
+    assert [use["gpu_hours"] for use in uses["vllm"]] == [150, 1500, 15000]
+    assert [use["serving"] for use in uses["tensorrt_llm"]] == [199.8, 1998, 19980]
+
+
+def test_advise_on_a_recipe_uses_the_cache(folder: Path) -> None:
+    run(folder)
+    told = ask(folder, "advise", "tiny.yaml", "--gpu-price", "2/h", "--json").ok().document
+    assert (told["recipe"], told["gpu_price"]) == ("tiny", 2.0)
+    assert {each["tokens_per_gpu_hour"]["origin"] for each in told["candidates"][:2]} == {"cited"}
+
+
+AMOUNTS = "write for example 667k, 100M or 1.5B"
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        ((), "Error: Missing option '--gpu-price'.\n"),
+        (
+            ("--gpu-price", "1", "--tokens-per-month", "1M,lots"),
+            f"error: --tokens-per-month must be a number of tokens, not 'lots'\nhint: {AMOUNTS}\n",
+        ),
+        (
+            ("--gpu-price", "1", "--plot", "cost.pdf"),
+            "error: --plot writes .svg and .png, not '.pdf'\nhint: write for example cost.svg\n",
+        ),
+    ],
+)
+def test_advise_refuses(words: tuple[str, ...], error: str) -> None:
+    ended = cli.enginebuild("advise", *words)
+    assert ended.code == 2
+    assert ended.stderr.endswith(error)

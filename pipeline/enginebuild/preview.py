@@ -15,6 +15,7 @@ from enginebuild.publish.limits import require_model
 from enginebuild.recipe import Recipe
 from enginebuild.resolve import Resolution, Unresolved, resolve
 from enginebuild.run import Publishers
+from enginebuild.step import Step
 from enginebuild.steps import steps_of
 from enginebuild.steps.fetch import Fetch
 from enginebuild.steps.foresee import foreseen
@@ -76,11 +77,8 @@ def preview(
         resolution = resolve(recipe, previous, store, bases, report)
         require_model(repository, recipe, resolution.model, report)
         steps = steps_of(recipe, resolution, bases, jobs=1)
-        planned = plan(
-            steps.steps,
-            lambda _step, key: store.record(key),
-            lambda step: store.last_record(step, recipe.name),
-        )
+        seen = _Seen(store, recipe.name)
+        planned = plan(steps.steps, seen.record_of, seen.last_of)
         image = _image(planned, resolution, store, bases)
         places = []
         if steps.key is not None and not isinstance(resolution.model, Unresolved):
@@ -97,8 +95,34 @@ def preview(
             every,
             recipe,
             _bytes_to_fetch(planned, store),
-            _records(every, recipe, store),
+            {each.step.name: record for each in every if (record := seen.of(each)) is not None},
         )
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """The records that a plan looks at, each read once."""
+
+    store: Store
+    subject: str
+    hits: dict[Digest, Record | None] = field(default_factory=dict)
+    lasts: dict[str, Record | None] = field(default_factory=dict)
+
+    def record_of(self, _step: Step, key: Digest) -> Record | None:
+        if key not in self.hits:
+            self.hits[key] = self.store.record(key)
+        return self.hits[key]
+
+    def last_of(self, step: str) -> Record | None:
+        if step not in self.lasts:
+            self.lasts[step] = self.store.last_record(step, self.subject)
+        return self.lasts[step]
+
+    def of(self, planned: PlannedStep) -> Record | None:
+        """See `Preview.records`."""
+        if planned.status == "hit":
+            return None if planned.key is None else self.record_of(planned.step, planned.key)
+        return None if planned.status == "unneeded" else self.last_of(planned.step.name)
 
 
 def _bytes_to_fetch(planned: Sequence[PlannedStep], store: Store) -> int | None:
@@ -114,19 +138,6 @@ def _bytes_to_fetch(planned: Sequence[PlannedStep], store: Store) -> int | None:
         elif each.step.unresolved and each.step.name in ("fetch", "calibration"):
             return None
     return sum(asked.values())
-
-
-def _records(planned: Sequence[PlannedStep], recipe: Recipe, store: Store) -> dict[str, Record]:
-    found: dict[str, Record] = {}
-    for each in planned:
-        name, record = each.step.name, None
-        if each.status == "hit" and each.key is not None:
-            record = store.record(each.key)
-        elif each.status in ("miss", "unresolved"):
-            record = store.last_record(name, recipe.name)
-        if record is not None:
-            found[name] = record
-    return found
 
 
 def _image(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,11 @@ from enginebuild.recipe import Recipe
 from enginebuild.resolve import resolve
 from enginebuild.step import Step
 from enginebuild.steps import steps_of
+from enginebuild.verify.gate import Question, verify_step
+from enginebuild.verify.server import Subject
 from enginebuild.why import Explanation, fields_at_fault, why
-from enginebuild.wording import brought_by
-from enginebuild_cache import File, Record, Tree
+from enginebuild.wording import brought_by, causes
+from enginebuild_cache import Digest, File, Record, Tree
 from integration import test_trtllm_keys as keys
 from parts.trtllm_recipes import changed
 
@@ -109,3 +112,24 @@ def test_why_names_the_field_that_was_changed(name: str, path: str, desk: keys.D
     # A step that was there before and must be made again always has a cause.
     again = [each for each in found if each.status == "miss" and each.since is not None]
     assert [each.step for each in again if not each.causes] == []
+
+
+def verification(desk: keys.Desk, values: Mapping[str, Any]) -> tuple[Recipe, Step]:
+    """The step that verifies the recipe's image, whatever image that is."""
+    path = desk.folder / "tiny.yaml"
+    path.write_text(json.dumps(values))
+    read = read_checked(path)
+    assert read.verification is not None
+    subject = Subject("tiny", str(Digest.of(b"image")), {})
+    return read, verify_step(Question(subject, lambda _tell: nullcontext("tiny"), read.verification))
+
+
+@pytest.mark.parametrize("path", [path for path in keys.VERIFY if path != "verify.timeout"])
+def test_why_names_what_an_image_must_do(path: str, desk: keys.Desk) -> None:
+    row = keys.VLLM.rows[path]
+    assert isinstance(row, tuple)
+    before = keys.together(keys.VLLM.recipe, keys.verified(keys.VLLM.recipe))
+    _, first = verification(desk, before)
+    recipe, then = verification(desk, changed(before, path, row[0]))
+    (cause,) = causes("verify", first.description(), then.description(), recipe)
+    assert (cause.recipe, cause.follows) == (path, False)

@@ -53,5 +53,7 @@ def three_digits(value: float) -> float:
 
 
 def grouped(value: float) -> str:
-    """`1,998` and `222`; what is small with its cents: `1.97`."""
+    """`1,998` and `222`; what is small with its cents: `1.97`; what is less than one, with three digits."""
+    if 0 < value < 1:
+        return f"{value:.3g}"
     return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:,.2f}"

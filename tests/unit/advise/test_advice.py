@@ -203,7 +203,13 @@ def test_numbers_as_people_write_them() -> None:
         "250",
     ]
     assert [three_digits(value) for value in (1499.25, 13495.3, 0.12345)] == [1500, 13500, 0.123]
-    assert [grouped(value) for value in (1998.4, 222, 99, 1.973)] == ["1,998", "222", "99", "1.97"]
+    assert [grouped(value) for value in (1998.4, 222, 99, 1.973, 0.0015)] == [
+        "1,998",
+        "222",
+        "99",
+        "1.97",
+        "0.0015",
+    ]
 
 
 def test_cited_figures_stand_in_where_nothing_else_is_known() -> None:

@@ -11,9 +11,11 @@ import pytest
 from enginebuild.lock import read_lock
 from enginebuild_cache import Record, Store
 from parts import cli, recipes
+from parts.busybox_base import BusyboxBase
 from parts.checkpoints import write_checkpoint
 from parts.hub_server import HubServer
 from parts.registry_quirks import quirk_registry
+from parts.services import DockerEngine
 
 
 @pytest.fixture
@@ -138,6 +140,23 @@ def test_diff_of_an_image_in_two_places(folder: Path) -> None:
     assert found.stdout.splitlines()[-1] == "equal in what decides the result"
 
 
+def test_diff_of_an_image_and_what_a_docker_engine_made_of_it(
+    folder: Path, base_layout: BusyboxBase, docker_engine: DockerEngine
+) -> None:
+    shutil.copytree(base_layout.layout, folder / "base")
+    tags = "oci:./base:latest\n  repository: docker.io/enginebuild-test/diff\n  tags: [a]"
+    edit(folder, "scratch", tags)
+    env = {"DOCKER_HOST": docker_engine.host}
+    words = ("tiny.yaml", "--load", "--output", "out", "--cache-dir", "cache")
+    try:
+        cli.enginebuild("run", *words, env=env, cwd=folder).ok()
+        loaded = "docker:enginebuild-test/diff:a"
+        found = cli.enginebuild("diff", "oci:out:a", loaded, env=env, cwd=folder).ok()
+    finally:
+        docker_engine.docker("image", "rm", "--force", "enginebuild-test/diff:a", check=False)
+    assert found.stdout.splitlines()[-1] == "equal in what decides the result, though not in digest"
+
+
 KINDS = "name two recipes, two locks or two images"
 
 
@@ -198,6 +217,13 @@ def test_plan_tells_bytes_to_fetch_and_times_of_the_last_records(tmp_path: Path,
     assert [step["name"] for step in told["steps"]] == ["configure", "image"]
     assert [step["since"]["subject"] for step in told["steps"]] == ["tiny", "tiny"]
     assert (told["gpu_price"], told["cost"], told["bytes_to_fetch"]) == (2.5, 0, 0)
+
+
+def test_plan_says_whose_times_these_are(folder: Path) -> None:
+    run(folder)
+    edit(folder, "name: tiny", "name: other", "other")
+    told = ask(folder, "plan", "other.yaml", "--set", "dtype=float32").ok().stdout.splitlines()
+    assert told[-1] == "time       configure under 1 s (as for tiny), image under 1 s (as for tiny)"
 
 
 def test_plan_refuses_what_is_no_price(folder: Path) -> None:

@@ -19,7 +19,7 @@ from enginebuild.cli.options import (
 from enginebuild.cli.output import size
 
 if TYPE_CHECKING:
-    from enginebuild.estimate import Estimate
+    from enginebuild.estimate import Estimate, StepEstimate
     from enginebuild.plan import PlannedStep
 
 
@@ -73,18 +73,18 @@ def command(
         click.echo(_lines(step))
     if shown.image is not None and shown.bytes_to_send is not None:
         click.echo(f"image      {shown.image}, {size(shown.bytes_to_send)} to send")
-    for line in _estimated(shown.estimate(price)):
+    for line in _estimated(shown.estimate(price), shown.name):
         click.echo(line)
 
 
-def _estimated(found: Estimate) -> list[str]:
+def _estimated(found: Estimate, recipe: str) -> list[str]:
     """Nothing where all is here."""
     from enginebuild.estimate import duration
 
     if not found.steps:
         return []
     known = [
-        f"{step.step} {duration(step.seconds)}" + (f" on {_gpus(step.gpus)}" if step.gpus else "")
+        f"{step.step} {duration(step.seconds)}{_where(step, recipe)}"
         for step in found.steps
         if step.seconds is not None
     ]
@@ -99,8 +99,12 @@ def _estimated(found: Estimate) -> list[str]:
     return lines
 
 
-def _gpus(count: int) -> str:
-    return "1 GPU" if count == 1 else f"{count} GPUs"
+def _where(step: StepEstimate, recipe: str) -> str:
+    """On how many GPUs; and whose time it is, if another recipe's."""
+    gpus = f" on {step.gpus} GPU{'' if step.gpus == 1 else 's'}" if step.gpus else ""
+    if step.since is None or step.since.subject == recipe:
+        return gpus
+    return f"{gpus} (as for {step.since.subject})"
 
 
 def _lines(planned: PlannedStep) -> str:

@@ -6,7 +6,7 @@ Nothing is made up: a step of which there is no record, or none with a time, is 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from enginebuild.errors import RecipeError
@@ -52,6 +52,15 @@ class StepEstimate:
     def gpu_minutes(self) -> float | None:
         return None if self.seconds is None else self.seconds * self.gpus / 60
 
+    def shown(self, recipe: str) -> str:
+        """Its time, on how many GPUs, and whose time it is if another recipe's."""
+        assert self.seconds is not None
+        gpus = f" on {self.gpus} GPU{'' if self.gpus == 1 else 's'}" if self.gpus else ""
+        told = f"{self.step} {duration(self.seconds)}{gpus}"
+        if self.since is None or self.since.subject == recipe:
+            return told
+        return f"{told} (as for {self.since.subject})"
+
     def to_json(self) -> dict[str, Json]:
         return {
             "name": self.step,
@@ -89,6 +98,22 @@ class Estimate:
     def cost(self) -> float | None:
         """Dollars for the GPU minutes that are known."""
         return None if self.price is None else self.gpu_minutes / 60 * self.price
+
+    def lines(self, recipe: str, size: Callable[[int], str]) -> list[str]:
+        """For people; none where all is here. `recipe` is the one that is planned."""
+        if not self.steps:
+            return []
+        known = [step.shown(recipe) for step in self.steps if step.seconds is not None]
+        unknown = ", ".join(self.unknown)
+        told = [", ".join(known)] if known else []
+        found = [f"time       {'; '.join([*told, *([f'unknown for {unknown}'] if unknown else [])])}"]
+        if self.bytes_to_fetch:
+            found.append(f"to fetch   {size(self.bytes_to_fetch)}")
+        if self.cost is not None:
+            minutes = f"{self.gpu_minutes:.1f} GPU minutes at {self.price:g} $/h"
+            more = f", and what is unknown: {unknown}" if unknown else ""
+            found.append(f"cost       {self.cost:.2f} $ for {minutes}{more}")
+        return found
 
     def to_json(self) -> dict[str, Json]:
         return {

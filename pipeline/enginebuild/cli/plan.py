@@ -19,7 +19,6 @@ from enginebuild.cli.options import (
 from enginebuild.cli.output import size
 
 if TYPE_CHECKING:
-    from enginebuild.estimate import Estimate, StepEstimate
     from enginebuild.plan import PlannedStep
 
 
@@ -73,38 +72,8 @@ def command(
         click.echo(_lines(step))
     if shown.image is not None and shown.bytes_to_send is not None:
         click.echo(f"image      {shown.image}, {size(shown.bytes_to_send)} to send")
-    for line in _estimated(shown.estimate(price), shown.name):
+    for line in shown.estimate(price).lines(shown.name, size):
         click.echo(line)
-
-
-def _estimated(found: Estimate, recipe: str) -> list[str]:
-    """Nothing where all is here."""
-    from enginebuild.estimate import duration
-
-    if not found.steps:
-        return []
-    known = [
-        f"{step.step} {duration(step.seconds)}{_where(step, recipe)}"
-        for step in found.steps
-        if step.seconds is not None
-    ]
-    unknown = [f"unknown for {', '.join(found.unknown)}"] if found.unknown else []
-    lines = [f"time       {'; '.join([', '.join(known), *unknown] if known else unknown)}"]
-    if found.bytes_to_fetch:
-        lines.append(f"to fetch   {size(found.bytes_to_fetch)}")
-    if found.cost is not None:
-        more = f", and what is unknown: {', '.join(found.unknown)}" if found.unknown else ""
-        minutes = f"{found.gpu_minutes:.1f} GPU minutes at {found.price:g} $/h"
-        lines.append(f"cost       {found.cost:.2f} $ for {minutes}{more}")
-    return lines
-
-
-def _where(step: StepEstimate, recipe: str) -> str:
-    """On how many GPUs; and whose time it is, if another recipe's."""
-    gpus = f" on {step.gpus} GPU{'' if step.gpus == 1 else 's'}" if step.gpus else ""
-    if step.since is None or step.since.subject == recipe:
-        return gpus
-    return f"{gpus} (as for {step.since.subject})"
 
 
 def _lines(planned: PlannedStep) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pytest
@@ -79,6 +79,24 @@ def test_times_gpus_and_cost_are_those_of_the_last_records() -> None:
         "llama",
     ]
     assert (found.seconds, found.gpu_minutes, found.unknown, found.cost) == (3090.0, 123.0, ("image",), 5.125)
+
+
+def test_what_people_read() -> None:
+    def lines(steps: Sequence[PlannedStep], to_fetch: int | None, price: float | None) -> list[str]:
+        return estimate(steps, RECORDS, RECIPE, to_fetch, price).lines("llama", "{} bytes".format)
+
+    assert lines(STEPS, 1200, 2.5) == [
+        "time       quantize 10 min on 4 GPUs, compile 40 min on 2 GPUs (as for other), "
+        "verify 90 s on 2 GPUs; unknown for image",
+        "to fetch   1200 bytes",
+        "cost       5.12 $ for 123.0 GPU minutes at 2.5 $/h, and what is unknown: image",
+    ]
+    assert lines(STEPS[4:5], None, None) == ["time       unknown for image"]
+    assert lines((planned("verify", "miss", on(GpuNeed(count=1))),), 0, 60) == [
+        "time       verify 90 s on 1 GPU",
+        "cost       1.50 $ for 1.5 GPU minutes at 60 $/h",
+    ]
+    assert lines(STEPS[:2], 0, 2.5) == []
 
 
 def test_json() -> None:

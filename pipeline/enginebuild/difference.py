@@ -46,7 +46,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Difference:
-    """All parts in the order of a build. `besides`: fields that differ and decide nothing of the result."""
+    """All parts in the order of a build.
+
+    `besides`: fields that differ and decide nothing of the result; while that is not known, all that differ.
+    """
 
     kind: Kind
     parts: tuple[Part, ...]
@@ -63,12 +66,13 @@ class Difference:
     @property
     def verdict(self) -> str:
         """The last line for people."""
+        named = ", ".join(self.besides)
         if self.equal is None:
-            return "whether they are equal cannot be told"
+            more = f"; what is written differs in {named}" if named else ""
+            return f"whether they are equal cannot be told{more}"
         if not self.equal:
             return "they differ"
-        more = f", though not in {', '.join(self.besides)}" if self.besides else ""
-        return f"equal in what decides the result{more}"
+        return f"equal in what decides the result{f', though not in {named}' if named else ''}"
 
     def to_json(self) -> dict[str, Json]:
         return {
@@ -88,7 +92,7 @@ def between_recipes(a: tuple[Recipe, Sequence[Step]], b: tuple[Recipe, Sequence[
     for name in _in_order([*before], [*after]):
         parts[name] = _step_part(name, before.get(name), after.get(name), parts, recipe)
     found = Difference("recipes", tuple(parts.values()))
-    if not found.equal:
+    if found.equal is False:
         return found
     return Difference("recipes", found.parts, _besides(_written(recipe_a), _written(recipe_b)))
 

@@ -113,6 +113,8 @@ def test_what_cannot_be_resolved_leaves_the_answer_open() -> None:
         "image      unknown: what it is made of is not known\nwhether they are equal cannot be told"
     )
     assert found.equal is None
+    named = between_recipes(both, (recipe("b"), both[1]))
+    assert named.verdict == "whether they are equal cannot be told; what is written differs in name"
     other = step("configure", {"dtype": "float32"})
     assert between_recipes(both, (recipe(), (unknown, other, IMAGE))).equal is False
 

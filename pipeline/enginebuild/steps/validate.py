@@ -111,7 +111,9 @@ def validate_steps(
 
 def refusal(recipe: Recipe, found: validation.Validation) -> StepError:
     """The recipe's lines that vLLM does not take, or takes otherwise."""
-    return StepError(recipe.located(found.problems).message, "a run asks vLLM only with engine.validate: true")
+    return StepError(
+        recipe.located(found.problems).message, "a run asks vLLM only with engine.validate: true"
+    )
 
 
 def _metadata(recipe: Recipe, resolution: Resolution, made: Made) -> Step:

@@ -19,6 +19,7 @@ from enginebuild.recipe.methods import METHODS, READERS, SUPPORTED, Method
 from enginebuild.recipe.quantization_section import CALIBRATION, QUANTIZATION
 from enginebuild.recipe.section import Field, Section
 from enginebuild.recipe.verify_section import MESSAGE, PERFORMANCE, PROMPT, QUALITY, SMOKE, VERIFY
+from enginebuild.recipe.warm_section import WARM, WARM_KIND
 
 PAGE = Path(__file__).parents[2] / "docs" / "recipe.md"
 _PART = re.compile(r"(<!-- generated: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -45,6 +46,8 @@ def _fields(section: Section) -> str:
 def _name(field: Field) -> str:
     if field.kind in (ENGINE, IMAGE, BUILDER, CACHE, CALIBRATION, VERIFY, SMOKE, QUALITY, PERFORMANCE):
         return f"[mapping](#{field.name})"
+    if field.kind is WARM_KIND:
+        return f"true, false or a [mapping](#{field.name})"
     return field.kind.name
 
 
@@ -110,6 +113,7 @@ _PARTS = {
     "methods": _methods,
     "image": lambda: _fields(IMAGE),
     "builder": lambda: _fields(BUILDER),
+    "warm": lambda: _fields(WARM),
     "verify": lambda: _fields(VERIFY),
     "smoke": lambda: _fields(SMOKE),
     "prompts": lambda: _fields(PROMPT),

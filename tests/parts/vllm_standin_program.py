@@ -8,6 +8,7 @@ import json
 import math
 import os
 import re
+import signal
 import sys
 import threading
 import time
@@ -124,6 +125,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def serve(words: list[str]) -> None:
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # the first process of a container has no default
     path = words[words.index("--config") + 1]
     for key, text in re.findall(r"^([a-z-]+): (.*)$", Path(path).read_text(), re.MULTILINE):
         OPTIONS[key] = text.strip('"')

@@ -258,8 +258,8 @@ RECIPE = Section(
         Field(
             "warm",
             WARM_KIND,
-            "vLLM only: start the image on the hardware that will serve, and ship its compile cache if a "
-            "second start is proven to use it.",
+            "Start the image where it is built, and ship its compile cache once a second start has used it; vLLM "
+            "only.",
             True,
             False,
         ),

@@ -27,6 +27,7 @@ def test_generated_parts() -> None:
         "engine",
         "image",
         "builder",
+        "warm",
         "verify",
         "smoke",
         "prompts",

@@ -75,6 +75,10 @@ BEYOND = {
     "verify-perplexity-of-tensorrt-llm",
     "verify-quality-of-nothing",
     "verify-triton",
+    "warm-eager",
+    "warm-layout-model",
+    "warm-of-tensorrt-llm",
+    "warm-scratch",
     # 1.0 is an integer to JSON Schema.
     "version-float",
     "validate-of-a-model-alone",

@@ -96,12 +96,16 @@ def _writable_root() -> Path:
     root = Path(os.environ.get(VARIABLE) or ROOT)
     try:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        own = str(root) != ROOT or root.stat().st_uid == os.geteuid()
-        if own and os.access(root, os.W_OK | os.X_OK):
-            return root
     except OSError:
-        pass
-    return _new_root()
+        return _new_root()
+    return root if _is_own(root) else _new_root()
+
+
+def _is_own(root: Path) -> bool:
+    """Whether the folder can be written to, and, if it lies where anybody may write, is this user's."""
+    if not os.access(root, os.W_OK | os.X_OK):
+        return False
+    return str(root) != ROOT or root.stat().st_uid == os.geteuid()
 
 
 def _new_root() -> Path:
@@ -122,7 +126,7 @@ def copy(seed: Path, root: Path) -> int:
         target = root / Path(folder).relative_to(seed)
         target.mkdir(parents=True, exist_ok=True)
         for name in sorted(names):
-            part = target / f".{name}.{os.getpid()}"
+            part = target / f".{name}.{os.urandom(4).hex()}"  # every container's first process is 1
             shutil.copyfile(Path(folder) / name, part)
             part.replace(target / name)
             count += 1
@@ -141,6 +145,7 @@ def seeded(seed: Path) -> Path:
     if mark == about["key"]:
         _say(f"the compile cache of this image is in {root} already")
         return root
+    (root / MARK).write_text("", "utf-8")  # what is here from now on is of this hardware
     count = copy(seed / FILES, root)
     (root / MARK).write_text(about["key"], "utf-8")
     _say(f"the compile cache of this image is in {root}: {count} files")
@@ -157,7 +162,9 @@ def main(words: list[str], seed: str = SEED) -> NoReturn:
         try:
             os.environ[VARIABLE] = str(seeded(Path(seed)))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            _say(f"the compile cache of this image cannot be used: {error!r}")
+            _say(f"the compile cache of this image cannot be used: {error}")
+            if os.environ.get(VARIABLE) == ROOT and not _is_own(Path(ROOT)):
+                del os.environ[VARIABLE]  # vLLM's own choice may be one that it can write to
     os.execvp(words[0], words)  # noqa: S606 - the image's own words
 
 

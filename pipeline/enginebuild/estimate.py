@@ -16,7 +16,8 @@ from enginebuild.steps.commands import RunCommands
 from enginebuild.why import Since
 from enginebuild_cache import Json, Record
 
-_VERIFY = "verify"
+#: Steps that start the finished image's server.
+_SERVED = ("warm", "verify")
 _PRICE = re.compile(r"(?:\$|USD )?([0-9]+(?:\.[0-9]+)?)\$?(?:/(?:h|hour|gpu-hour))?\Z", re.IGNORECASE)
 
 
@@ -153,11 +154,11 @@ def _of(planned: PlannedStep, record: Record | None, recipe: Recipe) -> StepEsti
 
 
 def gpus_of(planned: PlannedStep, recipe: Recipe) -> int:
-    """The GPUs that a step keeps busy: the builder's for its commands, the server's for a verification."""
+    """The GPUs that a step keeps busy: the builder's for its commands, the server's where one is started."""
     action = planned.step.action
     if isinstance(action, RunCommands):
         need = action.execution.gpus
         return len(need.ids) or need.count
-    if planned.step.name == _VERIFY and recipe.gpu is not None:
+    if planned.step.name in _SERVED and recipe.gpu is not None:
         return recipe.tensor_parallel_size * recipe.pipeline_parallel_size
     return 0

@@ -98,6 +98,7 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
         "runtime.": "engine.runtime.",
         "runtime": "engine.runtime",
         "programs": OURS,
+        "warm": "warm",
     },
     "triton": {
         "values.": "engine.runtime.",
@@ -112,11 +113,26 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
         "request": OURS,
         "programs": OURS,
     },
+    "warm": {
+        "engine": "engine.version",
+        "base": "image.base",
+        "platform": "image.platform",
+        "arguments.dtype": "dtype",
+        **{f"arguments.{name}": field for name, field in _PARALLEL.items()},
+        "arguments.": "engine.args.",
+        "arguments": "engine.args",
+        "ranks": "tensor_parallel_size or pipeline_parallel_size",
+        "hardware": "the machine that warms it",
+        "environment": OURS,
+        "model": OURS,
+        "program": OURS,
+    },
     "image": {
         "layout": "image.layout",
         "base": "image.base",
         "platform": "image.platform",
         "compression": "image.compression",
+        "seed": "warm",
         "labels.enginebuild.model": "model.source",
         "labels.enginebuild.engine.version": "engine.version",
         "labels.enginebuild.engine": "engine.type",
@@ -152,6 +168,8 @@ _BROUGHT_BY: Mapping[str, str] = {
     "triton": "engine.server",
     "metadata": "engine.validate",
     "validate": "engine.validate",
+    "model_config": "warm",
+    "warm": "warm",
     "verify": "verify",
 }
 
@@ -160,10 +178,10 @@ _SOURCES: Mapping[str, str] = {
     "fetch": "model.source",
     "tokenizer": "model.source",
     "metadata": "model.source",
+    "model_config": "model.source",
     "calibration": "quantization.calibration.dataset",
     "timing_cache": "builder.timing_cache",
 }
-_REVISIONS = {"calibration": "quantization.calibration.dataset"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +249,7 @@ def causes(step: str, old: Mapping[str, Json], new: Mapping[str, Json], recipe: 
 
 def _cause(step: str, change: Change, beside: Sequence[Change], recipe: Recipe) -> Cause:
     field = change.field
-    if _following(field):
+    if _following(field) and step in ("configure", "image"):
         return Cause(field, change.old, change.new, "", follows=True)
     if field.startswith("inputs."):
         brought = _brought(change)
@@ -253,7 +271,7 @@ def _environment(step: str, recipe: Recipe) -> str:
     """What says in what a step's commands run."""
     if recipe.builder.runner == "local":
         return "builder.environment"
-    if step in ("triton", "validate"):
+    if step in ("triton", "validate", "warm"):
         return "image.base"
     # Without builder.image the engine's version says which it is.
     return "engine.version" if recipe.builder.image is None else "builder.image"

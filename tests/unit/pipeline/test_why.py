@@ -227,6 +227,15 @@ FOLDER = {"files": [{"path": "a", "sha256": "0", "size": 1}]}
         ("image", {"environment": {"A": "1"}}, {"environment": {"A": "2"}}, {}, [
             "its server's variables (A): 1 → 2",
         ]),
+        ("warm", {"arguments": {"dtype": "a", "seed": 1}}, {"arguments": {"dtype": "b", "seed": 2}}, {}, [
+            "dtype: a → b",
+            "engine.args.seed: 1 → 2",
+        ]),
+        ("warm", {"environment": {"A": "1"}, "hardware": {"name": "a"}}, {"hardware": {"name": "b"}}, {}, [
+            "enginebuild (environment.A): 1 → (absent)",
+            "the machine that warms it (hardware.name): a → b",
+        ]),
+        ("configure", {"a": 1}, {"a": 1, "warm": {"program": "0"}}, {}, ["warm (warm.program): (absent) → 0"]),
         ("verify", {"verify": {"prompts": []}}, {"verify": {"prompts": ["a"]}}, {}, [
             'verify.smoke.prompts: [] → ["a"]',
         ]),
@@ -250,6 +259,7 @@ def test_each_step_has_its_words(
             "builder.environment: a → b",
         ),
         ("triton", "", "image.base (environment): a → b"),
+        ("warm", "", "image.base (environment): a → b"),
     ],
 )
 def test_in_what_commands_run(name: str, builder: str, expected: str) -> None:

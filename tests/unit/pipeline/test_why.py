@@ -235,7 +235,9 @@ FOLDER = {"files": [{"path": "a", "sha256": "0", "size": 1}]}
             "enginebuild (environment.A): 1 → (absent)",
             "the machine that warms it (hardware.name): a → b",
         ]),
-        ("configure", {"a": 1}, {"a": 1, "warm": {"program": "0"}}, {}, ["warm (warm.program): (absent) → 0"]),
+        ("configure", {"a": 1}, {"a": 1, "warm": {"program": "0"}}, {}, [
+            "warm (warm.program): (absent) → 0"
+        ]),
         ("verify", {"verify": {"prompts": []}}, {"verify": {"prompts": ["a"]}}, {}, [
             'verify.smoke.prompts: [] → ["a"]',
         ]),

@@ -25,6 +25,7 @@ from enginebuild.resolve import resolve
 from enginebuild.steps import steps_of
 from enginebuild_cache import Digest, File, Store, Tree
 from parts.hub_server import HubServer
+from parts.services import nvidia_path
 from parts.tiny_llama import write_tiny_llama
 from parts.trtllm_recipes import GPU, TEXTS, changed
 
@@ -87,6 +88,7 @@ FREE: Mapping[str, tuple[Any, str] | str] = {
     "image.tags": (["other"], NONE),
     "image.labels": ({"team": "ml"}, "image"),
     "image.compression": ("gzip", "image"),
+    "allow": (["memory"], NONE),
     "cache.remote": ("registry.example.com/llm/cache", NONE),
 }
 
@@ -121,6 +123,14 @@ BUILDER: Mapping[str, tuple[Any, str] | str] = {
     "builder.shm_size": ("1GB", NONE),
 }
 
+#: Limits of a start for its compile cache.
+WARM: Mapping[str, tuple[Any, str] | str] = {
+    "warm.timeout": ("2h", NONE),
+    "warm.memory": ("8GB", NONE),
+    "warm.shm_size": ("1GB", NONE),
+}
+NO_WARM: Mapping[str, tuple[Any, str] | str] = dict.fromkeys(WARM, "see WARMED")
+
 ENGINE = Scenario(
     recipe(
         {"type": "tensorrt_llm", "version": "1.2.1", "build": {"max_batch_size": 4}},
@@ -130,6 +140,7 @@ ENGINE = Scenario(
         **FREE,
         **VERIFY,
         **BUILDER,
+        **NO_WARM,
         "model.source": ("hf://org/other", ALL),
         "model.revision": ("{commit}", NONE),  # the same commit by another name
         "model.allow_patterns": (["*.safetensors", "config.json", "tokenizer*.json"], ALL),
@@ -209,6 +220,7 @@ PYTORCH = Scenario(
         **VERIFY,
         PERPLEXITY: "only vLLM gives the logprobs that it needs",
         **BUILDER,
+        **NO_WARM,
         "model.source": ("hf://org/other", "fetch quantize configure image"),
         "model.revision": ("{commit}", NONE),
         "model.allow_patterns": (
@@ -273,7 +285,44 @@ VLLM = Scenario(
     PYTORCH.along,
 )
 
-SCENARIOS = {"engine": ENGINE, "calibrated": CALIBRATED, "pytorch": PYTORCH, "vllm": VLLM}
+REWARMED = "configure warm image"
+WARM_ALL = f"fetch model_config {REWARMED}"
+WARMED = Scenario(
+    recipe({"type": "vllm", "version": "0.33.0", "args": {"max_model_len": 256}}, warm={"timeout": "1h"}),
+    WARM_ALL,
+    {
+        **dict.fromkeys(VLLM.rows, "see VLLM"),
+        **FREE,
+        **{path: row for path, row in VERIFY.items() if ".quality." not in path},
+        **BUILDER,
+        **WARM,
+        "model.source": ("hf://org/other", WARM_ALL),
+        "model.revision": ("{commit}", NONE),
+        "model.allow_patterns": (["*.safetensors", "config.json", "tokenizer*.json"], WARM_ALL),
+        "model.ignore_patterns": (["generation_config.json"], WARM_ALL),
+        "dtype": ("float16", REWARMED),
+        "tensor_parallel_size": (2, REWARMED),
+        "pipeline_parallel_size": (2, REWARMED),
+        "gpu": "the machine has no other",
+        "engine.version": ("0.32.0", REWARMED),
+        "engine.args": ({"max_model_len": 128}, REWARMED),
+        "engine.validate": (True, "metadata validate"),
+        "image.base": ("registry.example.com/other:1", REWARMED),
+        "image.platform": ("linux/arm64", REWARMED),
+    },
+)
+#: Arguments of which a served name and what an answer looks like decide the image, and nothing compiled.
+UNCOMPILED = ({"served_model_name": "other", "port": 9000}, "configure image")
+
+SCENARIOS = {
+    "engine": ENGINE,
+    "calibrated": CALIBRATED,
+    "pytorch": PYTORCH,
+    "vllm": VLLM,
+    "warmed": WARMED,
+}
+#: Two GPUs of the kind in the recipes, of which a cache's key has the name.
+GPUS = "; ".join(["NVIDIA H100 80GB HBM3, 9.0, 81559, 81004"] * 2)
 
 
 class NamedBases(Bases):
@@ -323,6 +372,8 @@ class Desk:
 @pytest.fixture
 def desk(tmp_path: Path, hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> Desk:
     monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+    monkeypatch.setenv("PATH", nvidia_path())
+    monkeypatch.setenv("NVIDIA_SMI_STANDIN_GPUS", GPUS)
     for name, texts in (("texts", TEXTS), ("others", TEXTS + TEXTS)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "train.jsonl").write_text(texts)
@@ -388,3 +439,17 @@ def test_one_field_rebuilds_exactly_the_steps_whose_key_has_it(name: str, path: 
     first = desk.keys(before)
     then = desk.keys(changed(together(before, scenario.along.get(path, {})), path, value))
     assert {step for step in {*first, *then} if first.get(step) != then.get(step)} == set(rebuilt.split())
+
+
+def test_a_served_name_is_not_compiled(desk: Desk) -> None:
+    value, rebuilt = UNCOMPILED
+    args = {"max_model_len": 256, **value}
+    first = desk.keys(WARMED.recipe)
+    then = desk.keys(changed(WARMED.recipe, "engine.args", args))
+    assert {step for step in first if first[step] != then[step]} == set(rebuilt.split())
+
+
+def test_what_is_not_warmed_has_the_keys_of_an_image_without_a_cache(desk: Desk) -> None:
+    plain = {name: value for name, value in WARMED.recipe.items() if name != "warm"}
+    assert desk.keys({**plain, "warm": False}) == desk.keys(plain)
+    assert sorted(desk.keys(plain)) == ["configure", "fetch", "image"]

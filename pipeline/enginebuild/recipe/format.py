@@ -258,8 +258,8 @@ RECIPE = Section(
         Field(
             "warm",
             WARM_KIND,
-            "Start the image where it is built, and ship its compile cache once a second start has used it; vLLM "
-            "only.",
+            "Start the image where it is built, and ship its compile cache once a second start has used it; "
+            "vLLM only.",
             True,
             False,
         ),

@@ -141,6 +141,8 @@ def proof(
         return "aot"
     if kind == "gpu":
         return "its log does not say that the ahead-of-time artifact was loaded"
+    if not _code(before):
+        return "it holds no compiled code"
     if new := entries(after) - entries(before):
         return f"it compiled under another key: {', '.join(sorted(new))}"
     if new := _code(after) - _code(before):

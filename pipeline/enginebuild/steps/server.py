@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from enginebuild.engines.health import TIMEOUT_SECONDS
 from enginebuild.step import Step
 from enginebuild_cache import Json, Store, Tree
 from enginebuild_images.settings import Healthcheck, ImageSettings
@@ -12,7 +13,6 @@ from enginebuild_images.settings import Healthcheck, ImageSettings
 #: Health check times. A large model is ready after minutes (vllm issue 50282): failures count only after
 #: that.
 HEALTH_INTERVAL_SECONDS = 10
-HEALTH_TIMEOUT_SECONDS = 5
 HEALTH_START_SECONDS = 1800
 HEALTH_RETRIES = 3
 
@@ -47,7 +47,7 @@ class Server:
             healthcheck=Healthcheck(
                 self.healthcheck,
                 interval=HEALTH_INTERVAL_SECONDS,
-                timeout=HEALTH_TIMEOUT_SECONDS,
+                timeout=TIMEOUT_SECONDS,
                 start_period=HEALTH_START_SECONDS,
                 retries=HEALTH_RETRIES,
             ),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from enginebuild.drivers import driver_floor
+from enginebuild.engines.health import healthcheck
 from enginebuild.engines.tensorrt_llm import compile as compiling
 from enginebuild.engines.tensorrt_llm import manifest, programs, serve, triton
 from enginebuild.engines.tensorrt_llm.scripts.fitness import Needs
@@ -76,7 +77,7 @@ def _server(settings: Settings, words: _Words) -> Server:
     return Server(
         port=port,
         environment=serve.ENVIRONMENT,
-        healthcheck=serve.healthcheck(port, path),
+        healthcheck=healthcheck(port, path),
         entrypoint=lambda _base: planned,
         fields={"entrypoint": list(planned)},
     )

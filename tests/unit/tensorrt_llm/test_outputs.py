@@ -13,7 +13,6 @@ from enginebuild.engines.tensorrt_llm.outputs import (
     ALGORITHMS,
     check_checkpoint,
     check_engine,
-    check_export,
 )
 from enginebuild.engines.tensorrt_llm.settings import Settings
 from enginebuild.errors import StepError
@@ -60,13 +59,6 @@ def engine(folder: Path, ranks: int = 2, version: str = "1.2.1", **block: Any) -
     return folder
 
 
-def export(folder: Path, **block: Any) -> Path:
-    write_json(folder / "config.json", {"architectures": ["LlamaForCausalLM"]})
-    write_json(folder / "hf_quant_config.json", {"quantization": quantization(**block)})
-    (folder / "model.safetensors").write_bytes(safetensors("weight", bytes(64)))
-    return folder
-
-
 def said(check: Check, folder: Path, wanted: Settings) -> str:
     with pytest.raises(StepError) as caught:
         check(folder, wanted)
@@ -77,7 +69,6 @@ def said(check: Check, folder: Path, wanted: Settings) -> str:
 def test_what_is_whole_passes(tmp_path: Path) -> None:
     check_checkpoint(checkpoint(tmp_path), settings())
     check_engine(engine(tmp_path), settings())
-    check_export(export(tmp_path, algorithm="FP8", kv_cache="FP8"), settings("fp8", "fp8"))
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -92,9 +83,6 @@ def test_a_quantization_that_quantized_nothing(tmp_path: Path) -> None:
     assert said(check_checkpoint, checkpoint(tmp_path, algorithm="NO_QUANT"), settings("fp8")) == expected
     assert said(check_engine, engine(tmp_path), settings("nvfp4")) == (
         "the engine is not quantized; the recipe says nvfp4, which is NVFP4 or NVFP4_AWQ"
-    )
-    assert said(check_export, export(tmp_path), settings("fp8")) == (
-        "the quantized checkpoint is not quantized; the recipe says fp8, which is FP8"
     )
     write_json(tmp_path / "config.json", {"mapping": mapping()})
     assert said(check_checkpoint, tmp_path, settings("fp8")) == expected
@@ -206,28 +194,4 @@ def test_an_engine_of_another_version(tmp_path: Path) -> None:
     assert caught.value.message == "the engine was built by TensorRT-LLM 1.2.0, the recipe says 1.2.1"
     assert caught.value.hint == (
         "builder.image (or builder.environment) holds another version than engine.version"
-    )
-
-
-def test_an_export_in_several_files(tmp_path: Path) -> None:
-    export(tmp_path, algorithm="FP8")
-    index = tmp_path / "model.safetensors.index.json"
-    write_json(index, {"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}})
-    wanted = settings("fp8")
-    assert said(check_export, tmp_path, wanted) == "the quantized checkpoint lacks model-2.safetensors"
-    (tmp_path / "model-2.safetensors").write_bytes(safetensors("b", b"1"))
-    check_export(tmp_path, wanted)
-    write_json(index, {"weight_map": {}})
-    assert said(check_export, tmp_path, wanted) == (
-        "the quantized checkpoint's model.safetensors.index.json has no weight_map"
-    )
-
-
-def test_an_export_without_weights_or_description(tmp_path: Path) -> None:
-    (export(tmp_path) / "model.safetensors").unlink()
-    assert said(check_export, tmp_path, settings("fp8")) == "the quantized checkpoint has no safetensors file"
-    export(tmp_path)
-    (tmp_path / "hf_quant_config.json").unlink()
-    assert said(check_export, tmp_path, settings("fp8")) == (
-        "the quantized checkpoint has no hf_quant_config.json"
     )

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import yaml
 
+from enginebuild.engines.health import healthcheck
 from enginebuild.engines.tensorrt_llm.serve import (
     ENVIRONMENT,
     entrypoint,
-    healthcheck,
     serve_yaml,
     tokenizer_files,
 )

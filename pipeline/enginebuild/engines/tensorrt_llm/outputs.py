@@ -1,14 +1,14 @@
 """What each step must leave: complete, of the right world size, and quantized if that was asked.
 
 Programs that fail and exit with 0, disks that are full, and quantizations that quantize nothing are found
-here and not while serving. Layout: TensorRT-LLM 1.3.0rc3; ModelOpt 0.47.0 for exports.
+here and not while serving. Layout: TensorRT-LLM 1.3.0rc3.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,20 +73,6 @@ def check_engine(folder: Path, settings: Settings) -> None:
     _check_quantization(pretrained.get("quantization"), settings, what)
 
 
-def check_export(folder: Path, settings: Settings) -> None:
-    """What ModelOpt left for pytorch mode: a Hugging Face folder with `hf_quant_config.json`.
-
-    Raises StepError for the first thing that is wrong.
-    """
-    what = "the quantized checkpoint"
-    _json(folder / "config.json", what)
-    weights = sorted(_needed_weights(folder, what))
-    for name in weights:
-        _check_safetensors(folder / name, what)
-    quantization = _json(folder / "hf_quant_config.json", what).get("quantization")
-    _check_quantization(quantization, settings, what)
-
-
 def _json(path: Path, what: str) -> dict[str, Any]:
     try:
         document = json.loads(path.read_bytes())
@@ -147,21 +133,6 @@ def _check_safetensors(path: Path, what: str) -> None:
         raise StepError(f"{what}'s {path.name} {error}", _AGAIN) from None
     if not tensors:
         raise StepError(f"{what}'s {path.name} has no tensors", _AGAIN)
-
-
-def _needed_weights(folder: Path, what: str) -> Iterator[str]:
-    """The files that an index names, else all there are."""
-    index = folder / "model.safetensors.index.json"
-    if index.exists():
-        weights = _json(index, what).get("weight_map")
-        if not isinstance(weights, dict) or not weights:
-            raise StepError(f"{what}'s {index.name} has no weight_map", _AGAIN)
-        yield from sorted(set(map(str, weights.values())))
-        return
-    found = [path.name for path in folder.glob("*.safetensors")]
-    if not found:
-        raise StepError(f"{what} has no safetensors file", _AGAIN)
-    yield from found
 
 
 def _check_version(version: object, settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""How an image serves with `trtllm-serve`: its YAML, entry point, health check, environment.
+"""How an image serves with `trtllm-serve`: its YAML, entry point, environment.
 
 pytorch mode has every setting in the YAML, for flags lost against it without a message until about June 2026
 (TensorRT-LLM issue 10710); the entry point has the model, the address and the file. Engine mode has flags:
@@ -38,12 +38,6 @@ ENVIRONMENT: Mapping[str, str] = {
     "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
     "TRANSFORMERS_OFFLINE": "1",
 }
-
-#: Health check times, as for vLLM: a large model is ready after minutes, failures count only after that.
-HEALTH_INTERVAL_SECONDS = 10
-HEALTH_TIMEOUT_SECONDS = 5
-HEALTH_START_SECONDS = 1800
-HEALTH_RETRIES = 3
 
 #: The first version for which the word `serve` is known; before, it may be left out (0.18) or must be (0.17).
 _SUBCOMMANDS = "1.2.0"
@@ -150,19 +144,6 @@ def _words(option: Option, value: Json) -> tuple[str, ...]:
     if isinstance(value, list):
         return tuple(word for item in value for word in option_words(option, item))
     return option_words(option, value)
-
-
-def healthcheck(port: int = PORT, path: str = "/health") -> tuple[str, ...]:
-    """The words of a health check: exit 0 if the server answers that it lives. By python3, which every image
-    with TensorRT-LLM has, and without proxies from the environment.
-    """
-    lines = (
-        "import http.client",
-        f"c = http.client.HTTPConnection('127.0.0.1', {port}, timeout={HEALTH_TIMEOUT_SECONDS})",
-        f"c.request('GET', '{path}')",
-        "raise SystemExit(c.getresponse().status != 200)",
-    )
-    return ("python3", "-c", "; ".join(lines))
 
 
 def tokenizer_files(tree: Tree) -> tuple[str, ...]:

@@ -3,8 +3,9 @@
 vLLM itself is never imported.
 """
 
+from enginebuild.engines.health import healthcheck
 from enginebuild.engines.vllm.check import check_arguments, check_version
-from enginebuild.engines.vllm.image import CONFIG_WORDS, ENVIRONMENT, entrypoint, healthcheck
+from enginebuild.engines.vllm.image import CONFIG_WORDS, ENVIRONMENT, entrypoint
 from enginebuild.engines.vllm.render import CONFIG_PATH, DEFAULT_PORT, MODEL_PATH, VllmSettings, render
 from enginebuild.engines.vllm.table import VERSIONS
 

@@ -16,8 +16,6 @@ ENVIRONMENT: Mapping[str, str] = {
 #: For a base image without an entry point, or with another program's.
 FALLBACK_ENTRYPOINT = ("vllm", "serve")
 
-_HEALTH_TIMEOUT_SECONDS = 5
-
 #: What the server is told in every image. Two words: vLLM ignores `--config=FILE` without a message.
 CONFIG_WORDS = ("--config", CONFIG_PATH)
 
@@ -30,18 +28,3 @@ def entrypoint(base: Sequence[str] | None) -> tuple[str, ...]:
     """
     kept = tuple(base) if base and base[-1] == "serve" else FALLBACK_ENTRYPOINT
     return (*kept, *CONFIG_WORDS)
-
-
-def healthcheck(port: int) -> tuple[str, ...]:
-    """The words of a health check: exit 0 if the server says that its engine lives.
-
-    By python3, which every image with vLLM has (curl may be missing), and without proxies from the
-    environment.
-    """
-    lines = (
-        "import http.client",
-        f"c = http.client.HTTPConnection('127.0.0.1', {port}, timeout={_HEALTH_TIMEOUT_SECONDS})",
-        "c.request('GET', '/health')",
-        "raise SystemExit(c.getresponse().status != 200)",
-    )
-    return ("python3", "-c", "; ".join(lines))

@@ -57,6 +57,19 @@ def _unserved(values: Mapping[str, Json], version: str) -> Sequence[Problem]:
     return () if reason is None else (Problem(("quantization",), reason, on_key=True),)
 
 
+def warnings_of(recipe: Recipe) -> Sequence[str]:
+    """What works and may disappoint: a quantization that the GPU loads and does not compute in."""
+    quantization = recipe.quantization
+    if quantization is None or recipe.gpu is None or recipe.engine.type != "vllm":
+        return ()
+    from enginebuild.quantizers.compatibility import fallback
+    from enginebuild.recipe.gpu import catalogue
+
+    gpu, tool = catalogue()[recipe.gpu], str(quantization.tool)
+    said = fallback(quantization.method, tool, "vllm", gpu.compute_capability)
+    return () if said is None else (said,)
+
+
 def check_folder(recipe: Recipe) -> None:
     """What a model in a folder tells beforehand: whether an engine can be made of its architecture.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enginebuild.bases import Bases
 from enginebuild.build import Elsewhere, Nowhere, Outcome, build
 from enginebuild.builder import has_commands
+from enginebuild.check import warnings_of
 from enginebuild.errors import RecipeError, RefusedError
 from enginebuild.events import Note, Report, silent
 from enginebuild.execution import Runner
@@ -72,6 +73,8 @@ def run(
     are some.
     """
     with store.lease():
+        for warning in warnings_of(recipe):
+            report(Note(warning, "warning"))
         resolution = resolve(recipe, _previous(recipe), store, bases, report)
         lock = _lock(recipe, resolution, report, locked=locked, keep=keep_lock)
         # Refusals count now; warnings are said when the layers are known, before they are sent.

@@ -43,12 +43,14 @@ def command(
     recipe says.
     """
     from enginebuild.builder import with_runner
-    from enginebuild.check import check_folder, read_checked
+    from enginebuild.check import check_folder, read_checked, warnings_of
     from enginebuild.cli.fits import check_fit
     from enginebuild.lock import lock_path, read_lock
 
     checked = with_runner(read_checked(recipe, overrides), runner)
     check_folder(checked)
+    for warning in warnings_of(checked):
+        click.echo(f"warning: {warning}", err=True)
     lock = read_lock(lock_path(recipe))
     check_fit(checked, lock, cache_dir, online=online, explain=explain)
     said = f"{checked.engine.type} {checked.engine.version}, {'' if lock else 'not '}locked"

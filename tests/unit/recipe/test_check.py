@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from enginebuild.check import read_checked
+from enginebuild.check import read_checked, warnings_of
 from enginebuild.engines.vllm import VERSIONS
 from enginebuild.errors import RecipeError
 
@@ -90,3 +90,18 @@ def test_texts_are_a_choice_where_the_tool_does_without(tmp_path: Path) -> None:
             "engine: {type: vllm, version: 0.33.0}\nimage: {base: scratch}\n"
         )
         assert read_checked(path).quantization is not None
+
+
+@pytest.mark.parametrize(("gpu", "warned"), [("A100-SXM-80GB", True), ("H100-SXM-80GB", False)])
+def test_a_quantization_that_saves_memory_and_no_time(tmp_path: Path, gpu: str, warned: bool) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(
+        f"version: 1\nname: tiny\nmodel: hf://org/tiny\ngpu: {gpu}\n"
+        "quantization: fp8_per_channel_per_token\n"
+        "engine: {type: vllm, version: 0.33.0}\nimage: {base: scratch}\n"
+    )
+    text = (
+        "fp8_per_channel_per_token on compute capability 8.0 saves memory and no time: weights are unpacked "
+        "to 16 bits before they are multiplied; 8.9 and above compute in it"
+    )
+    assert warnings_of(read_checked(path)) == ((text,) if warned else ())

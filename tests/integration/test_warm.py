@@ -94,7 +94,8 @@ class Shop:
     def left(self) -> list[str]:
         """What a run must not leave in the engine."""
         names = self.engine.docker("ps", "--all", "--format", "{{.Names}}").splitlines()
-        return [name for name in names if name.startswith("enginebuild-warm-")]
+        names += self.engine.docker("images", "--format", "{{.Repository}}").splitlines()
+        return [name for name in names if name.startswith("enginebuild-warm")]
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +123,8 @@ def shop(made: Path, tmp_path: Path, docker_engine: DockerEngine) -> Iterator[Sh
 
 @pytest.fixture(scope="module")
 def gpu_engine() -> DockerEngine:
-    return services.own_engine("docker")
+    """Not the one in which other tests look for what a verification left."""
+    return services.own_engine("docker-warm")
 
 
 @pytest.fixture
@@ -239,6 +241,15 @@ def test_a_start_that_takes_too_long_is_ended(shop: Shop) -> None:
     )
 
 
+def test_a_server_that_needs_more_than_its_memory_is_said_to(shop: Shop) -> None:
+    ended = shop.run("oom", warm={"memory": "100MB"})
+    assert ended.code == 6
+    assert ended.result["message"].splitlines()[0] == (
+        f"the step warm failed: {WITHOUT}: its server needed more memory than the 0.1 GB that warm.memory "
+        "allows, before it answered a completion"
+    )
+
+
 def test_the_image_starts_from_its_seed_for_any_user(shop: Shop) -> None:
     shop.run().ok()
     name = shop.load()
@@ -337,3 +348,9 @@ def test_without_an_engine_it_is_refused_before_anything_is_built(shop: Shop) ->
         f"{CANNOT}: {ELSEWHERE}",
     )
     assert not list((shop.folder / "cache").rglob("records/image/*"))
+
+
+def test_the_gate_starts_the_warm_image(gpu_shop: Shop) -> None:
+    ended = gpu_shop.run(verify={}).ok()
+    assert (ended.statuses["warm"], ended.statuses["verify"]) == ("built", "built")
+    assert gpu_shop.run(verify={}).ok().statuses["verify"] == "hit"

@@ -77,7 +77,7 @@ def main(words: list[str]) -> None:
     write(ROOT / "gpu_p2p_access_cache_for_0,1.json", b"{}")
     write(ROOT / "assets" / "picture.png", b"png")
     (ROOT / "modelinfos" / "link").unlink(missing_ok=True)
-    (ROOT / "modelinfos" / "link").symlink_to("/home/builder/elsewhere")
+    (ROOT / "modelinfos" / "link").symlink_to("/var/elsewhere")
 
 
 if __name__ == "__main__":

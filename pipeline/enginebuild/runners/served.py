@@ -30,8 +30,6 @@ from enginebuild.verify.server import FOLDER, Ended, Ran, Subject
 from enginebuild_images.errors import ImageError
 from enginebuild_images.image import Image
 
-#: The repository of images that are here to be verified and for nothing else.
-_NAME = "enginebuild-verify"
 #: Seconds for our program in the container to say that the time is over, before the server is killed.
 _GRACE = 15.0
 #: What ends by SIGKILL has this exit code.
@@ -97,9 +95,12 @@ _VERIFY = Start()
 
 
 @contextmanager
-def loaded(image: Image, report: Report) -> Iterator[str]:
-    """An image of ours in the engine, by its id; taken away again if it was not there. Raises StepError."""
-    name = f"{_NAME}:{image.digest.short}"
+def loaded(image: Image, report: Report, step: str = "verify") -> Iterator[str]:
+    """An image of ours in the engine, by its id; taken away again if it was not there. Raises StepError.
+
+    `step`: for which it is there and for nothing else, which is part of its name.
+    """
+    name = f"enginebuild-{step}:{image.digest.short}"
     with engine() as client:
         try:
             yield present(client, image) or _load(client, image, name, report)
@@ -208,7 +209,7 @@ def served(image: str, subject: Subject, room: Room, start: Start = _VERIFY) -> 
                 client.api.start(name)
                 timer.start()
             except docker.errors.APIError as error:
-                raise _refusal(subject, str(error.explanation or error)) from error
+                raise _refusal(subject, start.step, str(error.explanation or error)) from error
             try:
                 yield found
             finally:
@@ -242,9 +243,9 @@ def _kill(server: ServedContainer) -> None:
         server.client.api.kill(server.name)
 
 
-def _refusal(subject: Subject, said: str) -> StepError | VerificationError:
+def _refusal(subject: Subject, step: str, said: str) -> StepError | VerificationError:
     if "could not select device driver" in said:
-        return StepError(f"the step verify cannot start: {NO_GPU_SUPPORT.format(host=host())}")
+        return StepError(f"the step {step} cannot start: {NO_GPU_SUPPORT.format(host=host())}")
     return VerificationError(
         f"{subject.name} failed verification: its server cannot be started: the Docker Engine says: {said}"
     )

@@ -271,7 +271,10 @@ class _Work:
         gpus, missing = gpus_for(need)
         if missing:
             raise StepError(f"the step warm cannot start: {'; '.join(missing)}")
-        name = self.stack.enter_context(loaded(self.image, self.report))
+        try:
+            name = self.stack.enter_context(loaded(self.image, self.report, NAME))
+        except StepError as error:
+            raise StepError(error.message.replace("verified", "warmed"), error.hint) from error
         return Starter(name, subject, self.step.warming, gpus, self.report)
 
     def _started(self, starter: Starter, how: Start, cache: Path | None, trouble: str) -> Started:

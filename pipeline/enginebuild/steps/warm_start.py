@@ -78,7 +78,8 @@ class Starter:
                 server.stop(_STOP)
                 return Started(seconds, server.log(), kept(server.archive(PurePosixPath(warm.ROOT)), folder))
         except VerificationError as error:
-            raise StepError(error.message.replace("verification", NAME)) from error
+            said = error.message.partition(" failed verification: ")[2]
+            raise StepError(f"the step {NAME} failed: {said}") from error
 
     def _ready(self, server: ServedContainer, begun: float) -> float:
         wanted = Verification(timeout=self.warming.timeout, memory=self.warming.memory)

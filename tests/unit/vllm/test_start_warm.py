@@ -49,8 +49,12 @@ class Image:
             json.dumps({"key": key, "hardware": hardware or here})
         )
 
-    def start(self, *words: str, user: int | None = None, **environment: str) -> list[str]:
+    def start(self, *words: str, **environment: str) -> list[str]:
         """What the start says; the last line is the server's."""
+        return self.start_as(None, *words, **environment)
+
+    def start_as(self, user: int | None, /, *words: str, **environment: str) -> list[str]:
+        """The same, as a user of group 0."""
         ended = subprocess.run(
             [PYTHON, "-I", self.program, PYTHON, "-c", SERVER, *words],
             env={"PATH": "/usr/bin:/bin", **environment},
@@ -113,7 +117,7 @@ def test_another_key_is_copied_over_and_what_was_there_stays(image: Image) -> No
 @needs_root
 @pytest.mark.parametrize("user", [0, 2000, 1000720000])
 def test_the_copy_is_the_servers_own(image: Image, user: int) -> None:
-    assert image.start(user=user) == [image.done(), f"server [] {image.root}"]
+    assert image.start_as(user) == [image.done(), f"server [] {image.root}"]
     paths = [image.root, *image.root.rglob("*")]
     assert {path.stat().st_uid for path in paths} == {user}
     assert image.root.stat().st_mode & 0o777 == 0o700
@@ -124,7 +128,7 @@ def test_a_folder_of_somebody_else_is_not_trusted(image: Image) -> None:
     image.root.mkdir(parents=True)
     os.chown(image.root, 3000, 0)
     image.root.chmod(0o777)
-    said = image.start(user=2000, TMPDIR=str(image.folder / "tmp"))
+    said = image.start_as(2000, TMPDIR=str(image.folder / "tmp"))
     new = Path(said[1].rpartition(" ")[2])
     assert new != image.root
     assert said[0] == image.done(new)

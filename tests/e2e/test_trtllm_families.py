@@ -60,10 +60,15 @@ def test_each_family_s_own_script_converts_for_two_ranks(
     [
         ("w8a16", "W8A16", None),
         ("w4a16", "W4A16", None),
-        ({"method": "w4a16_awq", "calibration": CALIBRATION}, "W4A16_AWQ", None),
+        ({"method": "w4a16_awq", "group_size": 64, "calibration": CALIBRATION}, "W4A16_AWQ", None),
         ({"method": "w8a8_int8", "calibration": CALIBRATION}, "W8A8_SQ_PER_CHANNEL", None),
         (
-            {"method": "w4a8_awq", "kv_cache_dtype": "fp8", "calibration": CALIBRATION},
+            {
+                "method": "w4a8_awq",
+                "group_size": 64,
+                "kv_cache_dtype": "fp8",
+                "calibration": CALIBRATION,
+            },
             "W4A8_AWQ",
             "FP8",
         ),

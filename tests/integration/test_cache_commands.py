@@ -25,9 +25,9 @@ def cache(tmp_path: Path) -> Path:
     return tmp_path / "cache"
 
 
-def build(folder: Path, cache: Path) -> cli.Ended:
+def build(folder: Path, cache: Path, *words: str) -> cli.Ended:
     recipe = recipes.write(folder, "file:./model")
-    return cli.enginebuild("run", recipe, "--cache-dir", cache, "--output", folder / "out", "--json")
+    return cli.enginebuild("run", recipe, "--cache-dir", cache, "--output", folder / "out", "--json", *words)
 
 
 def command(cache: Path, *words: str | Path) -> cli.Ended:
@@ -145,7 +145,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk_is_said_and_loses_nothing(tmp_path: Path, small_disk: Path) -> None:
     shutil.copytree(recipes.QUICKSTART_MODEL, tmp_path / "model")
-    ended = build(tmp_path, small_disk / "cache")
+    foreseen = build(tmp_path, small_disk / "cache")
+    assert foreseen.code == 5
+    assert "are to be fetched, and the cache's disk has" in foreseen.stderr
+    ended = build(tmp_path, small_disk / "cache", "--set", "allow=[disk]")
     assert ended.code == 9
     assert str(small_disk) in ended.stderr
     assert "Traceback" not in ended.stderr

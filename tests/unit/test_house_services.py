@@ -67,7 +67,7 @@ def test_root_installs_what_is_missing_and_nothing_else(bare: Path) -> None:
         _standin(bare, name, "")
     said = _install(bare)
     assert (said.returncode, said.stderr) == (0, "")
-    wanted = "busybox-static docker-registry openssl podman skopeo"
+    wanted = "busybox-static containerd docker-registry openssl podman runc skopeo"
     assert said.stdout == f"Installing for the tests: {wanted}\n"
     assert (bare / "asked").read_text().splitlines() == [
         "noninteractive update -qq",

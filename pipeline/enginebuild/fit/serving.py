@@ -106,7 +106,11 @@ def serving_of(recipe: Recipe) -> Serving:
 
 def _made(recipe: Recipe) -> Quantized | None:
     wanted = recipe.quantization
-    return None if wanted is None else of_method(wanted.method, wanted.group_size)
+    if wanted is None:
+        return None
+    # TensorRT-LLM's weight-only INT4 scales whole channels (convert_checkpoint.py, 1.3.0rc3).
+    grouped = not (wanted.method == "w4a16" and recipe.engine.mode == "engine")
+    return of_method(wanted.method, wanted.group_size if grouped else None)
 
 
 def _vllm(recipe: Recipe) -> Serving:

@@ -52,10 +52,10 @@ def test_reading_costs_less_than_150_ms_of_processor_time(tmp_path: Path) -> Non
     recipe = tmp_path / "r.yaml"
     recipe.write_text(RECIPE)
     assert FOLDER.is_dir()
-    seconds = []
-    for _ in range(5):
+    seconds: list[float] = []
+    while len(seconds) < 15 and min(seconds, default=1.0) >= 0.15:  # other work on the cores only adds
         child = os.posix_spawn(sys.executable, [sys.executable, "-c", PROGRAM, str(recipe)], dict(os.environ))
         _, status, usage = os.wait4(child, 0)
         assert status == 0
         seconds.append(usage.ru_utime + usage.ru_stime)
-    assert min(seconds) < 0.15
+    assert min(seconds) < 0.15, seconds

@@ -24,8 +24,8 @@ LOG_FILE = "log.txt"
 #: So many of a failed step's last lines are shown.
 LAST_LINES = 20
 
-#: Looks at the output, with the inputs at hand. Raises StepError.
-Check = Callable[[Folders], None]
+#: Looks at the output, with the inputs at hand: what is worth recording of it. Raises StepError.
+Check = Callable[[Folders], Mapping[str, Json] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +74,14 @@ class RunCommands:
             with _StepLog(folder / LOG_FILE, self.execution.step, report) as log:
                 try:
                     facts = self._runner.run(self.execution, folders, log)
-                    self.check(folders)
+                    seen = self.check(folders)
                 except StepError as error:
                     raise self._explained(error, log, folders, inputs, store) from error
                 finally:
                     _require_untouched(self.execution.step, folders, stamps, inputs, store)
             if self.finish is not None:
                 self.finish(folders.output, Ran(facts, inputs, log.path))
-            return self._kept(folders, log.path, facts, store)
+            return self._kept(folders, log.path, {**facts, **(seen or {})}, store)
 
     def _folders(self, folder: Path, inputs: Mapping[str, Tree], store: Store) -> Folders:
         found = Folders(

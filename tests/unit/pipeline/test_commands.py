@@ -26,8 +26,9 @@ HERE = LocalEnvironment(Path("/usr"), {})
 MODEL = Step("fetch", 1, {}, WriteFiles({"config.json": b"{}", "deep/weights": b"w" * 1000}))
 
 
-def fine(_folders: Folders) -> None:
-    """A check that finds nothing wrong."""
+def fine(_folders: Folders) -> dict[str, Json]:
+    """A check that finds nothing wrong, and says so in the record."""
+    return {"looked_at": "fine"}
 
 
 def action(*texts: str) -> RunCommands:
@@ -95,6 +96,7 @@ def test_the_output_is_kept_with_its_log_and_what_is_worth_knowing(store: Store)
     execution = record.provenance["execution"]
     assert isinstance(execution, dict)
     assert execution["runner"] == "local"
+    assert execution["looked_at"] == "fine"
     assert execution["commands"] == [list(command) for command in made.execution.commands]
     assert execution["log"] == str(kept.tree.file("log.txt").digest)
     assert record.provenance["subject"] == "test"

@@ -15,6 +15,7 @@ from enginebuild.recipe import catalogue
 from enginebuild.recipe.builder_section import BUILDER
 from enginebuild.recipe.engine_section import ENGINE
 from enginebuild.recipe.format import CACHE, IMAGE, MODEL, RECIPE
+from enginebuild.recipe.kinds import any_of
 from enginebuild.recipe.methods import METHODS, READERS, SUPPORTED, Method
 from enginebuild.recipe.quantization_section import CALIBRATION, QUANTIZATION
 from enginebuild.recipe.section import Field, Section
@@ -74,6 +75,8 @@ def _methods() -> str:
 
 def _texts(method: Method) -> str:
     """For whom a method needs texts."""
+    if method.either:
+        return f"needed, but not with {any_of(method.either)}"
     others = " and ".join(READERS[served] for served in method.otherwise)
     if method.calibrated:
         return f"needed, except for {others}" if others else "needed"

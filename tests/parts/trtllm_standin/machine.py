@@ -81,6 +81,8 @@ class Faults:
         if "fail" in self._kinds:
             for number in range(_LINES):
                 log(f"{self._step}: line {number} before the fault")
+            # Docker copies the two streams of a container side by side: what comes at once may change places.
+            time.sleep(0.5)
             raise RefusedError("RuntimeError", f"{self._step} was told to fail")
         if "hang" in self._kinds:
             log(f"{self._step}: hangs")

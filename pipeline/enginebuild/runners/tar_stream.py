@@ -48,7 +48,7 @@ def _header(name: str, kind: bytes, size: int, mode: int) -> bytes:
     return entry.tobuf(tarfile.PAX_FORMAT)
 
 
-class _Pieces(io.RawIOBase):
+class Pieces(io.RawIOBase):
     """Pieces of bytes as a file that is read."""
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
@@ -58,7 +58,7 @@ class _Pieces(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override] # typeshed's Buffer has no len
         while not self._rest:
             piece = next(self._pieces, None)
             if piece is None:
@@ -75,7 +75,7 @@ def unpack(pieces: Iterable[bytes], folder: Path) -> None:
 
     Raises StepError for anything but regular files and folders: a link might lead out of the folder.
     """
-    with tarfile.open(fileobj=io.BufferedReader(_Pieces(pieces), _PIECE), mode="r|") as archive:
+    with tarfile.open(fileobj=io.BufferedReader(Pieces(pieces), _PIECE), mode="r|") as archive:
         for entry in archive:
             parts = PurePosixPath(entry.name).parts[1:]
             if ".." in parts:

@@ -18,6 +18,7 @@ from enginebuild.errors import StepError, VerificationError
 from enginebuild.events import Report
 from enginebuild.recipe.verification import Verification
 from enginebuild.recipe.warming import Warming
+from enginebuild.runners.tar_stream import Pieces
 from enginebuild.verify.gate import Gpus
 from enginebuild.verify.server import Subject
 from enginebuild.verify.session import FailedError, Session
@@ -93,7 +94,7 @@ class Starter:
 def kept(archive: Iterator[bytes], folder: Path | None) -> frozenset[str]:
     """The files in the archive of a cache folder that are of use elsewhere; they go to `folder`, if given."""
     found: dict[str, None] = {}
-    reader = io.BufferedReader(_Pieces(archive))
+    reader = io.BufferedReader(Pieces(archive))
     if not reader.peek(1):
         return frozenset()
     with tarfile.open(fileobj=reader, mode="r|") as members:
@@ -116,24 +117,3 @@ def _write(members: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, path
     content = members.extractfile(member)
     with content or nullcontext(io.BytesIO()) as source, target.open("wb") as file:
         shutil.copyfileobj(source, file)
-
-
-class _Pieces(io.RawIOBase):
-    """Pieces of bytes as a file."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces, self._left = pieces, b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        while not self._left:
-            piece = next(self._pieces, None)
-            if piece is None:
-                return 0
-            self._left = piece
-        count = min(len(buffer), len(self._left))
-        buffer[:count] = self._left[:count]
-        self._left = self._left[count:]
-        return count

@@ -30,6 +30,7 @@ from enginebuild.recipe.gpu import catalogue
 from enginebuild.recipe.methods import METHODS, SUPPORTED, default_tool
 from enginebuild.recipe.model import Calibration, Quantization, Server
 from enginebuild_cache import Json
+from parts import services
 from parts.trtllm_parsers_standin import facts, parse, parse_family, unknown_keys
 
 MODEL, OUTPUT = PurePosixPath("/enginebuild/input/fetch"), PurePosixPath("/enginebuild/output")
@@ -424,8 +425,9 @@ def test_the_parsers_refuse() -> None:
     assert unknown_keys("1.2.1", {"kv_cache_config": {"dtyp": 1}})[:1] == ["kv_cache_config.dtyp"]
 
 
-@pytest.mark.skipif(not facts(), reason="the facts are not part of the checkout")
 def test_the_facts_refuse_what_they_did_not_list() -> None:
+    if not facts():
+        services.missing("the facts are not part of the checkout")
     with pytest.raises(ValueError) as caught:
         parse("0.13.0", "build", ("--gemm_plugin", "nvfp4"))
     assert "invalid choice: 'nvfp4'" in str(caught.value)

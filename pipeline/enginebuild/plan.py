@@ -1,4 +1,4 @@
-"""The plan: for each step its key and whether a record for it exists. Pure but for the two look-ups given."""
+"""The plan: for each step its key and whether a record for it exists. Pure but for the look-ups given."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ PlanStatus = Literal["hit", "miss", "unresolved", "unneeded"]
 
 @dataclass(frozen=True)
 class PlannedStep:
-    """A step with what is known of it now. `changed` is None where no earlier record was found."""
+    """A step with what is known of it now. `changed` is None where no earlier record was found.
+
+    `remote`: the record is not here but in the remote cache, from which a run takes it; a hit all the same.
+    """
 
     step: Step
     status: PlanStatus
@@ -25,6 +28,7 @@ class PlannedStep:
     output: Tree | None = None
     reason: str = ""
     changed: tuple[Change, ...] | None = None
+    remote: bool = False
 
     def to_json(self) -> dict[str, Json]:
         step = self.step
@@ -32,6 +36,7 @@ class PlannedStep:
             "name": step.name,
             "key": str(self.key) if self.key else None,
             "status": self.status,
+            "remote": self.remote,
             "reason": self.reason or None,
             "changed": None if self.changed is None else [_change_json(change) for change in self.changed],
             "inputs": list(step.inputs),
@@ -45,17 +50,21 @@ def plan(
     steps: Sequence[Step],
     record_of: Callable[[Step, Digest], Record | None],
     last_record_of: Callable[[str], Record | None],
+    elsewhere: Callable[[Step, Digest], Record | None] | None = None,
 ) -> tuple[PlannedStep, ...]:
-    """Look every step up in the order given, which must name inputs before their users."""
+    """Look every step up in the order given, which must name inputs before their users.
+
+    `elsewhere` finds the record of another machine, and is asked only for what is not here.
+    """
     planned: dict[str, PlannedStep] = {}
     for step in steps:
         if step.name in planned:
             raise ValueError(f"two steps are called {step.name}")
-        planned[step.name] = _plan_step(step, planned, record_of, last_record_of)
+        planned[step.name] = _plan_step(step, planned, record_of, last_record_of, elsewhere)
     needed = _needed(planned)
     return tuple(
-        replace(each, status="unneeded", reason="what was made of it is here", changed=None)
-        if each.status == "miss" and name not in needed
+        replace(each, status="unneeded", reason="what was made of it is here", changed=None, remote=False)
+        if (each.status == "miss" or each.remote) and name not in needed
         else each
         for name, each in planned.items()
     )
@@ -77,6 +86,7 @@ def _plan_step(
     earlier: Mapping[str, PlannedStep],
     record_of: Callable[[Step, Digest], Record | None],
     last_record_of: Callable[[str], Record | None],
+    elsewhere: Callable[[Step, Digest], Record | None] | None,
 ) -> PlannedStep:
     if step.unresolved:
         return PlannedStep(step, "unresolved", reason=step.unresolved)
@@ -89,6 +99,8 @@ def _plan_step(
     key = step.key(inputs)
     if (record := record_of(step, key)) is not None:
         return PlannedStep(step, "hit", key, record.tree)
+    if elsewhere is not None and (record := elsewhere(step, key)) is not None:
+        return PlannedStep(step, "hit", key, record.tree, "in the remote cache", remote=True)
     last = last_record_of(step.name)
     changed = None if last is None else changes(last.fields, step.key_document(inputs))
     return PlannedStep(step, "miss", key, step.output, _miss_reason(last, changed), changed)

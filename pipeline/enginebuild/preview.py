@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from enginebuild.bases import Bases
+from enginebuild.build import Elsewhere, Nowhere
 from enginebuild.estimate import Estimate, estimate
 from enginebuild.events import Report
 from enginebuild.lock import lock_path, read_lock
@@ -33,6 +34,7 @@ class Preview:
     `image` is the digest that the image has or will have; None where a model had to be read to know it.
     `bytes_to_send` is what publishing would move at most: what a registry can mount is in it.
     `bytes_to_fetch` is what the Hub would be asked for; None where its files are not known yet.
+    `bytes_to_take` is what the remote cache would be asked for.
     `records`: by step, the record that a hit has, and of a miss the one used last, that of this recipe first.
     """
 
@@ -43,6 +45,7 @@ class Preview:
     steps: tuple[PlannedStep, ...]
     recipe: Recipe
     bytes_to_fetch: int | None = None
+    bytes_to_take: int = 0
     records: Mapping[str, Record] = field(default_factory=dict)
 
     def estimate(self, price: float | None = None) -> Estimate:
@@ -55,6 +58,7 @@ class Preview:
             "key": str(self.key) if self.key else None,
             "image": str(self.image) if self.image else None,
             "bytes_to_send": self.bytes_to_send,
+            "bytes_to_take": self.bytes_to_take,
             "estimate": self.estimate(price).to_json(),
             "steps": [step.to_json() for step in self.steps],
         }
@@ -67,25 +71,27 @@ def preview(
     publishers: Publishers,
     report: Report,
     repository: Reference | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> Preview:
     """Every step of a run, publishing included, with its key and whether it would be a hit.
 
-    Raises RefusedError for what the `repository`, where the image would be pushed, cannot take.
+    `elsewhere` is asked for records that are not here, and for none of their files. Raises RefusedError for
+    what the `repository`, where the image would be pushed, cannot take.
     """
     with store.lease():
         previous = read_lock(lock_path(recipe.path)) if recipe.path is not None else None
         resolution = resolve(recipe, previous, store, bases, report)
         require_model(repository, recipe, resolution.model, report)
         steps = steps_of(recipe, resolution, bases, jobs=1)
-        seen = _Seen(store, recipe.name)
-        planned = plan(steps.steps, seen.record_of, seen.last_of)
+        seen = _Seen(store, recipe.name, elsewhere or Nowhere(), report)
+        planned = plan(steps.steps, seen.record_of, seen.last_of, seen.found_of)
         image = _image(planned, resolution, store, bases)
         places = []
         if steps.key is not None and not isinstance(resolution.model, Unresolved):
             places = list(publishers(recipe.tags(steps.key, resolution.model.commit)))
         digest = image.digest if image is not None else None
         published, to_send = plan_publish(image, places)
-        gate = RecipeGate(recipe, resolution, bases, store, report)
+        gate = RecipeGate(recipe, resolution, bases, store, report, elsewhere=elsewhere or Nowhere())
         every = (*planned, *gate.planned(image), published)
         return Preview(
             recipe.name,
@@ -95,6 +101,7 @@ def preview(
             every,
             recipe,
             _bytes_to_fetch(planned, store),
+            _bytes_to_take(every, store),
             {each.step.name: record for each in every if (record := seen.of(each)) is not None},
         )
 
@@ -105,13 +112,21 @@ class _Seen:
 
     store: Store
     subject: str
+    elsewhere: Elsewhere
+    report: Report
     hits: dict[Digest, Record | None] = field(default_factory=dict)
+    found: dict[Digest, Record | None] = field(default_factory=dict)
     lasts: dict[str, Record | None] = field(default_factory=dict)
 
     def record_of(self, _step: Step, key: Digest) -> Record | None:
         if key not in self.hits:
             self.hits[key] = self.store.record(key)
         return self.hits[key]
+
+    def found_of(self, step: Step, key: Digest) -> Record | None:
+        if key not in self.found:
+            self.found[key] = self.elsewhere.find(step, key, self.report)
+        return self.found[key]
 
     def last_of(self, step: str) -> Record | None:
         if step not in self.lasts:
@@ -121,8 +136,11 @@ class _Seen:
     def of(self, planned: PlannedStep) -> Record | None:
         """See `Preview.records`."""
         if planned.status == "hit":
-            return None if planned.key is None else self.record_of(planned.step, planned.key)
+            return None if planned.key is None else self._hit(planned, planned.key)
         return None if planned.status == "unneeded" else self.last_of(planned.step.name)
+
+    def _hit(self, planned: PlannedStep, key: Digest) -> Record | None:
+        return (self.found_of if planned.remote else self.record_of)(planned.step, key)
 
 
 def _bytes_to_fetch(planned: Sequence[PlannedStep], store: Store) -> int | None:
@@ -140,6 +158,13 @@ def _bytes_to_fetch(planned: Sequence[PlannedStep], store: Store) -> int | None:
     return sum(asked.values())
 
 
+def _bytes_to_take(planned: Sequence[PlannedStep], store: Store) -> int:
+    """Of the files of remote records that are not here, each once."""
+    trees = [each.output for each in planned if each.remote and each.output is not None]
+    asked = {file.digest: file.size for tree in trees for file in tree}
+    return sum(size for digest, size in asked.items() if not store.has(digest))
+
+
 def _image(
     planned: tuple[PlannedStep, ...], resolution: Resolution, store: Store, bases: Bases
 ) -> Image | None:
@@ -147,9 +172,9 @@ def _image(
     step = planned[-1]
     if isinstance(resolution.base, Unresolved):
         return None
-    if step.status == "hit" and step.output is not None:
+    if step.status == "hit" and not step.remote and step.output is not None:
         return image_of(step.output, store, resolution.base, bases)
-    if step.status == "miss" and isinstance(step.step.action, Pack):
+    if (step.status == "miss" or step.remote) and isinstance(step.step.action, Pack):
         outputs = {earlier.step.name: earlier.output for earlier in planned[:-1]}
         inputs = {name: tree for name in step.step.inputs if (tree := outputs[name]) is not None}
         generated = {

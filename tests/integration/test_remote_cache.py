@@ -196,6 +196,83 @@ def test_images_without_a_server_are_mounted_as_well(site: Site, tmp_path: Path,
     assert all("?mount=sha256:" in path and status == "201" for path, status in sent)
 
 
+def test_plan_asks_the_cache_for_records_and_for_no_layer(site: Site, tmp_path: Path) -> None:
+    write_model(tmp_path / "hub/org/tiny", shards=1, shard_size=65 << 20)
+    with HubServer(tmp_path / "hub") as hub:
+        env = {"HF_ENDPOINT": hub.endpoint}
+        recipe = recipes.write(tmp_path, "hf://org/tiny@main", extra=f"cache:\n  remote: {site.name}\n")
+
+        def ask(command: str, machine: str, *words: str | Path) -> cli.Ended:
+            cache = ("--cache-dir", tmp_path / machine, "--output", tmp_path / f"{machine}-out")
+            return cli.enginebuild(command, recipe, *cache, *words, env=env).ok()
+
+        ask("run", "one", "--cache-to", site.name)
+        before = len((site.folder / "log").read_text())
+        shown = ask("plan", "two")
+        log = (site.folder / "log").read_text()[before:]
+        asked = re.findall(r'"GET (\S+) HTTP/1\.1" (\d+)', log)
+        document = ask("plan", "two", "--json").document
+        alone = ask("plan", "two", "--json", "--cache-from", "none").document
+        (tmp_path / "tiny.yaml").write_text(recipe.read_text().partition("cache:")[0])
+        nowhere = ask("plan", "two", "--json").document
+        option = ask("plan", "two", "--json", "--cache-from", site.name).document
+        ran = ask("run", "two", "--cache-from", site.name, "--json")
+        then = ask("plan", "two", "--json", "--cache-from", site.name).document
+
+    assert [line.split()[:2] + line.split()[3:] for line in shown.stdout.splitlines()[:3]] == [
+        [step, "hit", "in", "the", "remote", "cache"] for step in STEPS
+    ]
+    # The registry itself once, then a manifest and a document of each step.
+    kinds = [(path.split("/")[-2], status) for path, status in asked]
+    assert kinds == [("v2", "200"), *[("manifests", "200"), ("blobs", "200")] * len(STEPS)]
+    blobs = [path.rpartition("/")[2] for path, _ in asked if "/blobs/" in path]
+    sizes = [site.blob(digest).stat().st_size for digest in blobs]
+    assert all(size < 10_000 for size in sizes), sizes
+
+    def told(plan: dict[str, Json]) -> dict[str, tuple[Json, Json]]:
+        return {step["name"]: (step["status"], step["remote"]) for step in plan["steps"]}
+
+    assert (
+        told(document)
+        == told(option)
+        == dict.fromkeys(STEPS, ("hit", True)) | {"publish": ("unresolved", False)}
+    )
+    assert told(alone) == told(nowhere)
+    assert told(alone)["fetch"] == ("miss", False)
+    assert {step: ran.statuses[step] for step in STEPS} == HIT
+    assert told(then) == dict.fromkeys((*STEPS, "publish"), ("hit", False))
+    taken = [document["bytes_to_take"], alone["bytes_to_take"], then["bytes_to_take"]]
+    assert taken[0] > 65 << 20
+    assert taken[1:] == [0, 0]
+    assert document["estimate"]["bytes_to_fetch"] == 0
+    assert alone["estimate"]["bytes_to_fetch"] >= 65 << 20
+
+
+def test_a_plan_goes_on_without_a_cache_that_is_not_there(tmp_path: Path) -> None:
+    shutil.copytree(recipes.QUICKSTART_MODEL, tmp_path / "model")
+    recipe = recipes.write(tmp_path, "file:./model")
+    words = ("plan", recipe, "--cache-dir", tmp_path / "cache", "--cache-from", "127.0.0.1:1/llm/cache")
+    shown = cli.enginebuild(*words).ok()
+    assert [line.split()[:2] for line in shown.stdout.splitlines()[:3]] == [[step, "miss"] for step in STEPS]
+    assert shown.stderr.count("warning: the cache 127.0.0.1:1/llm/cache cannot be used: ") == 1
+    assert "connection refused (3 tries); going on without it\n" in shown.stderr
+
+
+def test_a_plan_says_which_record_is_of_no_use(copied: Copied, tmp_path: Path) -> None:
+    document = copied.site.manifest(copied.tags["configure"])["layers"][0]["digest"]
+    _flip(copied.site.blob(document))
+    machine = Machine.at(tmp_path / "b")
+    words = ("plan", machine.folder / "tiny.yaml", "--cache-dir", tmp_path / "cache")
+    shown = cli.enginebuild(*words, "--cache-from", copied.site.name).ok()
+    assert [line.split()[:2] for line in shown.stdout.splitlines()[:3]] == [
+        ["fetch", "hit"],
+        ["configure", "miss"],
+        ["image", "hit"],
+    ]
+    assert shown.stderr.startswith(f"warning: {copied.site.name}: the record of configure (sha256:")
+    assert shown.stderr.endswith("; the step runs here\n")
+
+
 def _published(site: Site, repository: str, digest: str) -> list[dict[str, Json]]:
     document = json.loads(site.blob(digest).read_bytes())
     return [*document["layers"], document["config"]]

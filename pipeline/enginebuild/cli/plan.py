@@ -17,6 +17,7 @@ from enginebuild.cli.options import (
     recipe_argument,
 )
 from enginebuild.cli.output import size
+from enginebuild.cli.remote import NONE, asked_option, shared_of
 
 if TYPE_CHECKING:
     from enginebuild.plan import PlannedStep
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 @overrides_option
 @cache_option
 @places_options
+@asked_option
 @click.option("--gpu-price", metavar="DOLLARS/h", help="Of one GPU: adds what the missing steps cost.")
 @json_option
 def command(
@@ -36,13 +38,15 @@ def command(
     push: bool,
     load: bool,
     output: Path | None,
+    cache_from: str | None,
     gpu_price: str | None,
     as_json: bool,
 ) -> None:
     """Show each step with its key, whether it is cached, and why not.
 
     Builds nothing and writes no lock. What cannot be resolved (a base image or a revision, without a network)
-    is shown as unresolved, and all else is planned.
+    is shown as unresolved, and all else is planned. What only a remote cache has is a hit, as in a run; its
+    record is read, and none of its files.
 
     The times of missing steps are those of the record used last of each, this recipe's first; a step that was
     never made here is unknown.
@@ -64,6 +68,7 @@ def command(
             lambda tags: places.publishers(tags, tools.registry),
             tools.output,
             places.repository,
+            shared_of(checked, cache_from, NONE, tools.registry, jobs=4),
         )
     if as_json:
         click.echo(json.dumps(shown.to_json(price), indent=2, ensure_ascii=False))
@@ -72,6 +77,8 @@ def command(
         click.echo(_lines(step))
     if shown.image is not None and shown.bytes_to_send is not None:
         click.echo(f"image      {shown.image}, {size(shown.bytes_to_send)} to send")
+    if shown.bytes_to_take:
+        click.echo(f"to take    {size(shown.bytes_to_take)} from the remote cache")
     for line in shown.estimate(price).lines(shown.name, size):
         click.echo(line)
 

@@ -29,14 +29,22 @@ def remote_options(function: F) -> F:
             help="Send what is built to a remote cache: a registry's repository, or oci:FOLDER; none: "
             "nowhere (default: the recipe's cache.remote).",
         ),
-        click.option(
-            "--cache-from",
-            metavar="PLACE",
-            help="Take from a remote cache what is not here, instead of building it; like --cache-to.",
-        ),
+        _cache_from("Take from a remote cache what is not here, instead of building it; like --cache-to."),
     ):
         function = option(function)
     return function
+
+
+def asked_option(function: F) -> F:
+    """--cache-from, of a command that takes nothing."""
+    return _cache_from(
+        "Ask a remote cache for what is not here: a registry's repository, or oci:FOLDER; none: do not ask "
+        "(default: the recipe's cache.remote)."
+    )(function)
+
+
+def _cache_from(text: str) -> Callable[[F], F]:
+    return click.option("--cache-from", metavar="PLACE", help=text)
 
 
 def shared_of(

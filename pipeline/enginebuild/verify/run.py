@@ -88,7 +88,12 @@ class RecipeGate:
         if step is None:
             step = unresolved_step(VERIFY, VERIFY_VERSION, reason, ("image",))
         last = self.store.last_record
-        return plan((step,), lambda _, key: self.store.record(key), lambda name: last(name, self.recipe.name))
+        return plan(
+            (step,),
+            lambda _, key: self.store.record(key),
+            lambda name: last(name, self.recipe.name),
+            lambda step, key: self.elsewhere.find(step, key, self.report),
+        )
 
     def require(self, steps: Sequence[Step]) -> None:
         """Refuse now what would be found out after hours of building: no Docker Engine, too few GPUs.

@@ -93,6 +93,7 @@ def test_an_unresolved_step_says_why_and_the_others_are_planned() -> None:
         "name": "image",
         "key": None,
         "status": "unresolved",
+        "remote": False,
         "reason": "no network",
         "changed": None,
         "inputs": ["fetch"],
@@ -131,6 +132,38 @@ def test_what_is_not_here_is_not_needed_if_what_was_made_of_it_is() -> None:
         ("convert", "hit", ""),
         ("pack", "miss", "never built here"),
     ]
+
+
+def test_what_another_machine_has_is_a_hit_and_only_what_is_not_here_is_asked_for() -> None:
+    fetched, convert, packed = chain()
+    here, there = record(convert, {"fetch": MODEL}, CONFIG), record(packed, {"convert": CONFIG}, CONFIG)
+    asked = []
+
+    def elsewhere(step: Step, key: Digest) -> Record | None:
+        asked.append(step.name)
+        return there if key == there.key else None
+
+    planned = plan((fetched, convert, packed), only(here), no_last, elsewhere)
+    assert [(each.status, each.remote, each.reason) for each in planned] == [
+        ("unneeded", False, "what was made of it is here"),
+        ("hit", False, ""),
+        ("hit", True, "in the remote cache"),
+    ]
+    assert asked == ["fetch", "pack"]
+
+
+def test_what_another_machine_has_is_not_taken_if_nobody_needs_it() -> None:
+    fetched, convert, packed = chain()
+    there = {
+        each.key: each for each in (record(fetched, {}, MODEL), record(convert, {"fetch": MODEL}, CONFIG))
+    }
+    planned = plan((fetched, convert, packed), nothing, no_last, lambda _step, key: there.get(key))
+    assert [(each.status, each.remote) for each in planned] == [
+        ("unneeded", False),
+        ("hit", True),
+        ("miss", False),
+    ]
+    assert planned[-1].key == packed.key({"convert": CONFIG})
 
 
 def test_all_is_needed_where_nothing_is_here() -> None:

@@ -36,14 +36,10 @@ def held(path: Path, on_wait: OnWait = unheard) -> Iterator[None]:
     with failing_as("lock", path):
         descriptor = _acquire(path, on_wait)
     try:
-        with contextlib.suppress(OSError):  # who holds it is a courtesy; the disk may be full
-            os.ftruncate(descriptor, 0)
-            os.lseek(descriptor, 0, os.SEEK_SET)
-            write_all(descriptor, _myself().encode())
+        sign(descriptor, myself())
         yield
     finally:
-        with contextlib.suppress(OSError):
-            os.ftruncate(descriptor, 0)
+        sign(descriptor, "")
         os.close(descriptor)
 
 
@@ -53,7 +49,7 @@ def try_hold(path: Path) -> int | None:
     Raises OSError, FileNotFoundError if there is no such lock.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    if _flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB) and is_same(descriptor, path):
+    if flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB) and is_same(descriptor, path):
         return descriptor
     os.close(descriptor)
     return None
@@ -72,11 +68,11 @@ def _acquire(path: Path, on_wait: OnWait) -> int:
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
-            if not _flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            if not flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB):
                 if not told:
-                    on_wait(_holder(descriptor))
+                    on_wait(holder_of(descriptor))
                     told = True
-                _flock(descriptor, fcntl.LOCK_EX)
+                flock(descriptor, fcntl.LOCK_EX)
             if is_same(descriptor, path):
                 return descriptor
         except BaseException:
@@ -85,8 +81,11 @@ def _acquire(path: Path, on_wait: OnWait) -> int:
         os.close(descriptor)
 
 
-def _flock(descriptor: int, operation: int) -> bool:
-    """False if another holds it. True also where the file system has no locks. Raises OSError."""
+def flock(descriptor: int, operation: int) -> bool:
+    """False if another holds it and the operation does not wait. True also where there are no locks.
+
+    Raises OSError.
+    """
     try:
         fcntl.flock(descriptor, operation)
     except BlockingIOError:
@@ -97,12 +96,22 @@ def _flock(descriptor: int, operation: int) -> bool:
     return True
 
 
-def _myself() -> str:
+def myself() -> str:
+    """This process, as those who wait for it are told."""
     now = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
     return f"process {os.getpid()} on {os.uname().nodename} since {now}"
 
 
-def _holder(descriptor: int) -> str:
+def sign(descriptor: int, text: str) -> None:
+    """Write into an open lock's file who holds it: a courtesy, which a full disk may prevent."""
+    with contextlib.suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        write_all(descriptor, text.encode())
+
+
+def holder_of(descriptor: int) -> str:
+    """What the holder of an open lock's file wrote of itself."""
     text = os.pread(descriptor, 500, 0).decode("utf-8", "replace")
     return text or "another process"
 
@@ -132,7 +141,7 @@ class Guard:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
             with failing_as("lock", self._path):
-                _flock(descriptor, operation)
+                flock(descriptor, operation)
             yield
         finally:
             os.close(descriptor)

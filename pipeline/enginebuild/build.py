@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from enginebuild import __version__
-from enginebuild.events import Report, Status, StepFinished, StepStarted, Waiting
+from enginebuild.events import Event, Report, Status, StepFinished, StepStarted, Waited, Waiting
 from enginebuild.step import Result, Step, beside_document
 from enginebuild_cache import Digest, Json, Record, Store, Tree
 
@@ -158,13 +158,20 @@ def _make(
     step: Step, key: Digest, inputs: Mapping[str, Tree], subject: str, store: Store, report: Report
 ) -> Record:
     start = time.monotonic()
-    made = step.action(inputs, store, report)
+    waits: list[float] = []
+
+    def heard(event: Event) -> None:
+        if isinstance(event, Waited):
+            waits.append(event.seconds)
+        report(event)
+
+    made = step.action(inputs, store, heard)
     result = Result(made) if isinstance(made, Tree) else made
     provenance: dict[str, Json] = {
         "subject": subject,
         "tool": f"enginebuild {__version__}",
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": round(time.monotonic() - start, 3),
+        "seconds": round(time.monotonic() - start - sum(waits), 3),
     }
     record = store.put_record(
         Record(

@@ -60,6 +60,7 @@ def isolate(home: Path, patch: pytest.MonkeyPatch) -> None:
     patch.setenv("XDG_CONFIG_HOME", str(home / "config"))
     patch.setenv("XDG_DATA_HOME", str(home / "share"))
     patch.setenv("XDG_RUNTIME_DIR", str(home / "run"))
+    patch.setenv("ENGINEBUILD_GPU_LOCKS", str(home / "gpus"))
     patch.setenv("HF_HOME", str(home / "huggingface"))
     patch.setenv("HF_HUB_DISABLE_TELEMETRY", "1")
     patch.setenv("DOCKER_CONFIG", str(home / "docker"))

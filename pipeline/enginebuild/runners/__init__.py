@@ -18,7 +18,7 @@ def make(kind: Literal["docker", "local"], report: Report, pullable: Pullable | 
     if kind == "local":
         from enginebuild.runners.local import LocalRunner
 
-        return LocalRunner()
+        return LocalRunner(report)
     from enginebuild.runners.docker import DockerRunner  # imports Docker's SDK: slow
 
     return DockerRunner(report, pullable)

@@ -100,7 +100,7 @@ class ContainerCommands:
     def _refusal(self, command: tuple[str, ...], said: str) -> EngineBuildError:
         step = self.execution.step
         if "could not select device driver" in said:
-            return cannot_start(self.execution, (NO_GPU_SUPPORT.format(host=host()),))
+            return cannot_start(step, (NO_GPU_SUPPORT.format(host=host()),))
         if "executable file not found" in said or "no such file or directory" in said.lower():
             return CommandFailed(
                 f"the step {step} failed: the image {self.image} has no program {command[0]}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -31,8 +32,9 @@ from enginebuild.runners.engine import (
     sees_our_disk,
 )
 from enginebuild.runners.folders import copied, mounted
-from enginebuild.runners.machine import QUERY, Choice, Machine, choose, gigabytes, read, this_machine
+from enginebuild.runners.machine import QUERY, Machine, gigabytes, read, this_machine
 from enginebuild.runners.pull import PullProgress
+from enginebuild.runners.reservation import lacking, reserved
 from enginebuild.runners.words import cannot_start, shown
 from enginebuild_cache import Json
 from enginebuild_images.errors import ImageError
@@ -56,7 +58,7 @@ class DockerRunner:
                 here = _image_of(client, _environment(execution)) is not None
                 return (
                     *_gpu_support(execution, facts),
-                    *self._gpus(client, execution, here).lacking,
+                    *_lacking_gpus(client, execution, here),
                     *(() if here else self._not_pullable(_environment(execution), facts)),
                 )
         except StepError as error:
@@ -69,18 +71,17 @@ class DockerRunner:
         with engine() as client:
             sweep(client)
             facts = client.info()
-            if lacking := _gpu_support(execution, facts):
-                raise cannot_start(execution, lacking)
+            if unsupported := _gpu_support(execution, facts):
+                raise cannot_start(execution.step, unsupported)
             if _image_of(client, environment) is None:
                 pull(client, environment, self.report)
-            choice = self._gpus(client, execution, here=True)
-            if choice.lacking:
-                raise cannot_start(execution, choice.lacking)
-            with self._folders(client, image, folders, facts) as mounts:
+            ask = functools.partial(swept_machine_of, client, image)
+            with (
+                self._folders(client, image, folders, facts) as mounts,
+                reserved(execution.gpus, execution.step, ask, self.report) as gpus,
+            ):
                 until = time.monotonic() + execution.limits.timeout
-                commands = ContainerCommands(
-                    client, image, execution, mounts, choice.gpus, until, self.report
-                )
+                commands = ContainerCommands(client, image, execution, mounts, gpus, until, self.report)
                 for command in execution.commands:
                     log(f"$ {shown(command)}")
                     commands.run(command, log)
@@ -88,19 +89,12 @@ class DockerRunner:
             "runner": self.name,
             "image": image,
             "engine": str(facts.get("ServerVersion", "")),
-            "gpus": [gpu.to_json() for gpu in choice.gpus],
+            "gpus": [gpu.to_json() for gpu in gpus],
             "seconds": round(time.monotonic() - started, 3),
         }
 
     def by_hand(self, execution: Execution, command: tuple[str, ...], folders: Folders) -> str:
         return docker_run(execution, command, folders, execution.gpus.ids)
-
-    def _gpus(self, client: docker.DockerClient, execution: Execution, here: bool) -> Choice:
-        """GPUs of the engine's machine; one elsewhere can be asked only with an image that is there."""
-        if not execution.gpus.wanted or not (is_here() or here):
-            return Choice()
-        machine = this_machine() if is_here() else _their_machine(client, _environment(execution))
-        return choose(execution.gpus, execution.step, machine)
 
     def _not_pullable(self, environment: ContainerEnvironment, facts: Mapping[str, Any]) -> tuple[str, ...]:
         if self.pullable is None:
@@ -117,6 +111,17 @@ class DockerRunner:
         if sees_our_disk(facts):
             return mounted(client, image, folders, me_inside(facts))
         return copied(client, image, folders, self.report)
+
+
+def machine_of(client: docker.DockerClient, image: str) -> Machine:
+    """The GPUs of the engine's machine; one elsewhere is asked in a container of an image that is there."""
+    return this_machine() if is_here() else _their_machine(client, image)
+
+
+def swept_machine_of(client: docker.DockerClient, image: str) -> Machine:
+    """The same without what killed runs left: they have no reservation, and their containers use GPUs."""
+    sweep(client)
+    return machine_of(client, image)
 
 
 def pull(client: docker.DockerClient, environment: ContainerEnvironment, report: Report) -> str:
@@ -158,6 +163,14 @@ def _gpu_support(execution: Execution, facts: Mapping[str, Any]) -> tuple[str, .
     return (NO_GPU_SUPPORT.format(host=host()),)
 
 
+def _lacking_gpus(client: docker.DockerClient, execution: Execution, here: bool) -> tuple[str, ...]:
+    """`here`: whether the engine has the image, without which one elsewhere cannot be asked."""
+    if not (is_here() or here):
+        return ()
+    image = pinned(_environment(execution))
+    return lacking(execution.gpus, execution.step, lambda: machine_of(client, image))
+
+
 def _image_of(client: docker.DockerClient, environment: ContainerEnvironment) -> object | None:
     try:
         return client.images.get(pinned(environment))
@@ -179,11 +192,10 @@ def _too_little_disk(
     return (f"too little disk: {need}, and Docker's folder {folder} has {gigabytes(free)} free",)
 
 
-def _their_machine(client: docker.DockerClient, environment: ContainerEnvironment) -> Machine:
-    """The GPUs of the engine's machine, asked in a container."""
+def _their_machine(client: docker.DockerClient, image: str) -> Machine:
     request = docker.types.DeviceRequest(count=-1, capabilities=[["gpu"]])
     try:
-        code, said = ran(client, pinned(environment), (_NVIDIA_SMI, *QUERY), device_requests=[request])
+        code, said = ran(client, image, (_NVIDIA_SMI, *QUERY), device_requests=[request])
     except docker.errors.APIError as error:
         return Machine(trouble=f"the Docker Engine at {host()} gives no GPU: {error.explanation or error}")
     return read(said.decode("utf-8", "replace"), code)

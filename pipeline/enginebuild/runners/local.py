@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from enginebuild.errors import StepError
+from enginebuild.events import Report, silent
 from enginebuild.execution import (
     INPUT,
     OUTPUT,
@@ -28,8 +29,9 @@ from enginebuild.execution import (
     Log,
 )
 from enginebuild.runners.log_lines import LogLines
-from enginebuild.runners.machine import Gpu, choose, this_machine
-from enginebuild.runners.words import cannot_start, failed, killed, secrets_of, shown, timed_out
+from enginebuild.runners.machine import Gpu, this_machine
+from enginebuild.runners.reservation import lacking, reserved
+from enginebuild.runners.words import failed, killed, secrets_of, shown, timed_out
 from enginebuild_cache import Json
 
 #: Variables of ours that a command gets: how text is written, and where NVIDIA's libraries lie.
@@ -44,6 +46,7 @@ _PIECE = 1 << 16
 class LocalRunner:
     """Runs each command in a process group of its own; memory and network are not limited."""
 
+    report: Report = silent
     name: Literal["docker", "local"] = "local"
 
     def missing(self, execution: Execution) -> tuple[str, ...]:
@@ -60,18 +63,21 @@ class LocalRunner:
             for path in dict.fromkeys(map(_program_file, execution.commands))
             if path is not None and not path.exists()
         ]
-        return (*found, *choose(execution.gpus, execution.step, this_machine()).lacking)
+        return (*found, *lacking(execution.gpus, execution.step, this_machine))
 
     def run(self, execution: Execution, folders: Folders, log: Log) -> Mapping[str, Json]:
+        with reserved(execution.gpus, execution.step, this_machine, self.report) as gpus:
+            return self._run_on(gpus, execution, folders, log)
+
+    def _run_on(
+        self, gpus: Sequence[Gpu], execution: Execution, folders: Folders, log: Log
+    ) -> Mapping[str, Json]:
         environment = _environment(execution)
-        choice = choose(execution.gpus, execution.step, this_machine())
-        if choice.lacking:
-            raise cannot_start(execution, choice.lacking)
         started = time.monotonic()
         secrets = secrets_of(execution)
         # Not in /tmp: that is often small, or memory.
         with tempfile.TemporaryDirectory(prefix="scratch-", dir=folders.output.parent) as scratch:
-            variables = {**_variables(execution, environment, folders, choice.gpus), **secrets}
+            variables = {**_variables(execution, environment, folders, gpus), **secrets}
             variables |= {"HOME": scratch, "TMPDIR": scratch}
             deadline = started + execution.limits.timeout
             for command in execution.commands:
@@ -80,7 +86,7 @@ class LocalRunner:
         return {
             "runner": self.name,
             "environment": str(environment),
-            "gpus": [gpu.to_json() for gpu in choice.gpus],
+            "gpus": [gpu.to_json() for gpu in gpus],
             "seconds": round(time.monotonic() - started, 3),
         }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from enginebuild.execution import GpuNeed
@@ -95,8 +95,12 @@ def _bytes(mib: str) -> int | None:
     return int(mib) * _MIB if mib.isdigit() else None  # [N/A], [Not Supported]
 
 
-def choose(need: GpuNeed, step: str, machine: Machine) -> Choice:
-    """The GPUs with most memory free that fit, or those named; what is lacking is said in sentences."""
+def choose(need: GpuNeed, step: str, machine: Machine, reserved: Collection[str] = ()) -> Choice:
+    """The GPUs with most memory free that fit, or those named; what is lacking is said in sentences.
+
+    `reserved`: uuids of those that other executions have. They come last, and all of their memory counts as
+    free: it will be.
+    """
     if not need.wanted:
         return Choice()
     if machine.trouble:
@@ -106,14 +110,14 @@ def choose(need: GpuNeed, step: str, machine: Machine) -> Choice:
         return Choice(lacking=(found,))
     lacking = [_too_old(need, step, machine), _unfit(need, step, found)]
     fitting = [gpu for gpu in found if _fits(need, gpu)]
-    enough = [gpu for gpu in fitting if gpu.free is None or gpu.free >= need.free_bytes]
+    enough = [gpu for gpu in fitting if _has_room(need, gpu.memory if gpu.uuid in reserved else gpu.free)]
     wanted = len(need.ids) or need.count
     if len(fitting) >= wanted > len(enough):
         lacking.append(_too_full(need, step, fitting))
     said = tuple(sentence for sentence in lacking if sentence)
     if said:
         return Choice(lacking=said)
-    best = enough if need.ids else sorted(enough, key=_fullness)[:wanted]
+    best = sorted(enough, key=lambda gpu: (gpu.uuid in reserved, _fullness(gpu)))[:wanted]
     return Choice(tuple(sorted(best, key=lambda gpu: machine.gpus.index(gpu))))
 
 
@@ -164,6 +168,10 @@ def _unfit(need: GpuNeed, step: str, gpus: Sequence[Gpu]) -> str:
 
 def _fits(need: GpuNeed, gpu: Gpu) -> bool:
     return need.compute_capability in (None, gpu.compute_capability) and need.product in (None, gpu.name)
+
+
+def _has_room(need: GpuNeed, memory: int | None) -> bool:
+    return memory is None or memory >= need.free_bytes
 
 
 def _too_full(need: GpuNeed, step: str, gpus: Sequence[Gpu]) -> str:

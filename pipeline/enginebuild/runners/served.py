@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import tarfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -18,13 +19,14 @@ import docker.errors
 from docker.types import DeviceRequest
 
 from enginebuild.errors import PublishError, StepError, VerificationError
-from enginebuild.events import Report
+from enginebuild.events import Note, Report
 from enginebuild.execution import ContainerEnvironment, GpuNeed
 from enginebuild.publish.docker import load, present
 from enginebuild.runners.containers import container, sweep
-from enginebuild.runners.docker import pull
+from enginebuild.runners.docker import pull, swept_machine_of
 from enginebuild.runners.engine import LOST, NO_GPU_SUPPORT, engine, gives_gpus, host, is_here
 from enginebuild.runners.machine import choose, this_machine
+from enginebuild.runners.reservation import reserved
 from enginebuild.verify.gate import Gpus
 from enginebuild.verify.server import FOLDER, Ended, Ran, Subject
 from enginebuild_images.errors import ImageError
@@ -74,10 +76,33 @@ def gpus_for(need: GpuNeed) -> tuple[Gpus, tuple[str, ...]]:
     if not is_here():
         return Gpus(need.count, (f"of {host()}",) * (need.count or len(need.ids)), need.ids), ()
     choice = choose(need, "verify", this_machine())
-    names, ids = (
-        zip(*((gpu.name, gpu.index) for gpu in choice.gpus), strict=True) if choice.gpus else ((), ())
-    )
+    names = tuple(gpu.name for gpu in choice.gpus)
+    # Which of several equal ones is decided when the server starts.
+    ids = need.ids if len(set(names)) == 1 else tuple(gpu.index for gpu in choice.gpus)
     return Gpus(len(names), names, ids), choice.lacking
+
+
+@contextmanager
+def reserved_gpus(gpus: Gpus, image: str, step: str, tell: Report) -> Iterator[Gpus]:
+    """GPUs of the same names with their ids, which nobody else gets while the block runs; waits for them.
+
+    `image` is one that the engine has: an engine elsewhere is asked in its container, and chooses by itself
+    where that tells nothing. Raises StepError.
+    """
+    need = GpuNeed(gpus.count, gpus.ids)
+    if not need.wanted:
+        yield gpus
+        return
+    with ExitStack() as held:
+        with engine() as client:
+            ask = functools.partial(swept_machine_of, client, image)
+            if is_here():
+                need = replace(need, product=gpus.names[0] if len(set(gpus.names)) == 1 else None)
+            elif trouble := ask().trouble:
+                tell(Note(f"GPUs of {host()} are not reserved: {trouble}", "warning"))
+                need = GpuNeed()
+            chosen = held.enter_context(reserved(need, step, ask, tell))
+        yield replace(gpus, ids=tuple(gpu.index for gpu in chosen)) if chosen else gpus
 
 
 def lacking(need: GpuNeed) -> tuple[str, ...]:

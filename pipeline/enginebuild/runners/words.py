@@ -42,9 +42,9 @@ def duration(seconds: float) -> str:
     return f"{seconds:g} s"
 
 
-def cannot_start(execution: Execution, lacking: Sequence[str]) -> StepError:
+def cannot_start(step: str, lacking: Sequence[str]) -> StepError:
     """Nothing was run: the machine lacks something."""
-    return StepError(f"the step {execution.step} cannot start: {'; '.join(lacking)}")
+    return StepError(f"the step {step} cannot start: {'; '.join(lacking)}")
 
 
 def timed_out(execution: Execution, command: tuple[str, ...]) -> CommandFailed:

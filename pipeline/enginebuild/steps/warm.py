@@ -258,7 +258,7 @@ class _Work:
         return self._kept(seed, about, cold, warmed)
 
     def _starter(self) -> Starter:
-        from enginebuild.runners.served import gpus_for, loaded
+        from enginebuild.runners.served import gpus_for, loaded, reserved_gpus
 
         config = Variant(self.image, {}).config.get("config")
         subject = Subject(self.step.name, str(self.image.digest), config if isinstance(config, dict) else {})
@@ -275,6 +275,7 @@ class _Work:
             name = self.stack.enter_context(loaded(self.image, self.report, NAME))
         except StepError as error:
             raise StepError(error.message.replace("verified", "warmed"), error.hint) from error
+        gpus = self.stack.enter_context(reserved_gpus(gpus, name, NAME, self.report))
         return Starter(name, subject, self.step.warming, gpus, self.report)
 
     def _started(self, starter: Starter, how: Start, cache: Path | None, trouble: str) -> Started:

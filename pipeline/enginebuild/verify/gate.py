@@ -39,10 +39,7 @@ Bring = Callable[[Tell], AbstractContextManager[str]]
 
 @dataclass(frozen=True, slots=True)
 class Gpus:
-    """GPUs that a server gets: names for the key and the report, ids for the engine.
-
-    `count` without ids: the engine chooses so many.
-    """
+    """GPUs that a server gets: names for the key and the report; ids of certain ones, if it must be those."""
 
     count: int = 0
     names: tuple[str, ...] = ()
@@ -79,11 +76,15 @@ class Question:
 
     def _served(self, asked: Callable[[Session], T], store: Store, tell: Tell) -> T:
         """Start the server and ask it; nothing of it stays, whatever happens."""
-        from enginebuild.runners.served import Room, served  # imports Docker's SDK: slow
+        from enginebuild.runners.served import Room, reserved_gpus, served  # imports Docker's SDK: slow
 
-        wanted, gpus = self.verification, self.gpus
-        room = Room(wanted.timeout, wanted.shm_size, wanted.memory, gpus.count, gpus.ids)
-        with terminable(), self.bring(tell) as image:
+        wanted = self.verification
+        with (
+            terminable(),
+            self.bring(tell) as image,
+            reserved_gpus(self.gpus, image, VERIFY, tell) as gpus,
+        ):
+            room = Room(wanted.timeout, wanted.shm_size, wanted.memory, gpus.count, gpus.ids)
             begun = time.monotonic()
             with served(image, self.subject, room) as server:
                 session = Session(server, self.subject, wanted, begun, begun + wanted.timeout, tell)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from enginebuild.build import build
-from enginebuild.events import Event, Report, StepFinished, silent
+from enginebuild.events import Event, Report, StepFinished, Waited, silent
 from enginebuild.step import Step
 from enginebuild_cache import Digest, File, Record, Store, Tree
 
@@ -153,3 +154,20 @@ def test_an_unresolved_step_cannot_be_built(store: Store) -> None:
     step = Step("image", 1, {}, Write(b"", []), unresolved="no network")
     with pytest.raises(ValueError, match=r"step image is unresolved: no network"):
         build([step], "it", store, silent)
+
+
+def test_a_wait_for_gpus_is_no_time_that_a_step_took(tmp_path: Path) -> None:
+    def waits(_inputs: Mapping[str, Tree], _store: Store, report: Report) -> Tree:
+        time.sleep(0.5)
+        report(Waited("GPU 0", 0.2))
+        report(Waited("GPU 1", 0.2))
+        return Tree.of([])
+
+    heard: list[Event] = []
+    store = Store.open(tmp_path / "cache")
+    made = build((Step("compile", 1, {}, waits),), "tiny", store, heard.append)["compile"]
+    record = store.record(made.key)
+    assert record is not None
+    assert isinstance(record.provenance["seconds"], float)
+    assert 0.1 <= record.provenance["seconds"] < 0.5 <= made.seconds
+    assert sum(isinstance(event, Waited) for event in heard) == 2

@@ -6,17 +6,23 @@ import os
 import shlex
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from enginebuild.errors import StepError
+from enginebuild.events import Event, Waited, Waiting, silent
 from enginebuild.execution import CommandFailed, Execution, Folders, GpuNeed, Limits, LocalEnvironment
 from enginebuild.runners import make
+from enginebuild.runners.gpu_locks import gpu_locks
 from enginebuild.runners.local import LocalRunner
+from enginebuild.runners.machine import this_machine
+from enginebuild.runners.reservation import reserved
 from parts.services import NVIDIA_STANDIN
 
 SECRET = "very-secret-value"
@@ -162,6 +168,40 @@ def test_gpus_are_recorded_and_looked_at_again_before_the_start(
         "the step compile cannot start: too little GPU memory is free: the step compile needs 1.0 GB "
         "on 1 GPU, and GPU 0 has 0.5 GB"
     )
+
+
+@pytest.mark.usefixtures("gpus")
+def test_gpus_are_reserved_while_commands_run_and_waiting_is_not_in_their_time(
+    environment: LocalEnvironment, folders: Folders
+) -> None:
+    heard: list[Event] = []
+    lines: list[str] = []
+
+    def holders() -> str:
+        return "; ".join(gpu_locks().holders(gpu.uuid for gpu in this_machine().gpus).values())
+
+    def told(event: Event) -> None:
+        heard.append(event)
+        if isinstance(event, Waiting):
+            threading.Timer(1.5, held.close).start()
+
+    def log(line: str) -> None:
+        lines.append(line)
+        assert holders().endswith("UTC, step compile")
+
+    need, limits = GpuNeed(ids=("1",)), Limits(timeout=1)
+    execution = Execution("compile", environment, (("show", "x"),), gpus=need, limits=limits)
+    with ExitStack() as held:
+        held.enter_context(reserved(need, "quantize", this_machine, silent))
+        facts = LocalRunner(told).run(execution, folders, log)
+    assert lines == ["$ show x", "x"]
+    waiting, waited = heard
+    assert isinstance(waiting, Waiting)
+    assert (waiting.what, waiting.holder.rpartition(", ")[2]) == ("GPU 1", "step quantize")
+    assert isinstance(waited, Waited)
+    assert isinstance(facts["seconds"], float)
+    assert facts["seconds"] < 1 < waited.seconds
+    assert holders() == ""
 
 
 def test_what_is_missing(

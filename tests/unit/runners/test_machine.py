@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -160,6 +161,20 @@ def test_the_emptiest_is_chosen_and_the_machine_s_order_kept() -> None:
     rows = [f"{n}, GPU-{n}, {L4}, 8.9, 23034, {free}, 590.44" for n, free in enumerate((100, 9000, 5, 8000))]
     machine = read("\n".join(rows), 0)
     assert [gpu.index for gpu in choose(GpuNeed(2), "compile", machine).gpus] == ["1", "3"]
+
+
+def test_reserved_gpus_come_last_and_all_of_their_memory_will_be_free() -> None:
+    rows = [f"{n}, GPU-{n}, {L4}, 8.9, 23034, {free}, 590.44" for n, free in enumerate((9000, 10, 8000))]
+    machine = read("\n".join(rows), 0)
+
+    def chosen(need: GpuNeed, *reserved: str) -> list[str]:
+        return [gpu.index for gpu in choose(need, "compile", machine, reserved).gpus]
+
+    assert chosen(GpuNeed(1), "GPU-0") == ["2"]
+    assert chosen(GpuNeed(2), "GPU-0", "GPU-2") == ["0", "1"]
+    roomy = GpuNeed(1, free_bytes=20000 * MIB)
+    assert chosen(roomy, "GPU-1") == ["1"]
+    assert chosen(replace(roomy, free_bytes=24000 * MIB), "GPU-1") == []
 
 
 def test_the_standin_answers_in_the_real_one_s_words(monkeypatch: pytest.MonkeyPatch) -> None:

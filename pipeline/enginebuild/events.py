@@ -14,13 +14,10 @@ Status = Literal["hit", "built", "unneeded"]
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A line worth reading: `warning` needs the reader's attention, `info` does not.
-
-    `error`: what ended one cell while the others go on.
-    """
+    """A line worth reading: `warning` needs the reader's attention, `info` does not."""
 
     text: str
-    level: Literal["info", "warning", "error"] = "info"
+    level: Literal["info", "warning"] = "info"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,21 +67,8 @@ class Waited:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class InCell:
-    """What happened in one of several runs: the cell of a matrix, or one of several recipes."""
-
-    cell: str
-    event: Event
-
-
-Event = Note | StepStarted | StepFinished | Progress | LogLine | Waiting | Waited | InCell
+Event = Note | StepStarted | StepFinished | Progress | LogLine | Waiting | Waited
 Report = Callable[[Event], None]
-
-
-def in_cell(cell: str, report: Report) -> Report:
-    """A Report of one cell's events."""
-    return lambda event: report(InCell(cell, event))
 
 
 def silent(_event: Event) -> None:

@@ -24,7 +24,7 @@ TARGETS: tuple[Target, ...] = ("vllm", "engine", "pytorch")
 class Method:
     """`groups`: weights share scales in groups of a size that can be chosen. `calibrated`: needs texts; for
     the targets in `otherwise` it is the other way round. `why_not` says why it needs none. The tools in
-    `either` make it with texts and, simpler, without.
+    `either` make it with texts and, simpler, without. For the targets in `by_channel` there are no groups.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Method:
     why_not: str = ""
     otherwise: tuple[Target, ...] = ()
     either: tuple[str, ...] = ()
+    by_channel: tuple[Target, ...] = ()
 
     def needs_texts(self, served: Target | None) -> bool:
         return self.calibrated != (served in self.otherwise)
@@ -55,7 +56,13 @@ METHODS: Mapping[str, Method] = {
         # Without texts llm-compressor rounds to the nearest, with them it smooths and runs GPTQ.
         Method("w8a8_int8", calibrated=True, either=("llm-compressor",)),
         Method("w8a16", why_not=_WEIGHTS_ALONE),
-        Method("w4a16", groups=True, why_not=_WEIGHTS_ALONE),
+        Method(
+            "w4a16",
+            groups=True,
+            why_not=_WEIGHTS_ALONE,
+            # --weight_only_precision int4, --qformat int4_wo: one scale per channel, and no option for groups.
+            by_channel=("engine",),
+        ),
         Method("w4a16_awq", groups=True, calibrated=True),
         Method(
             "w4a16_gptq",

@@ -47,7 +47,7 @@ def quantization_problems(values: Mapping[str, Json], root: MappingNode) -> Iter
         return
     wanted = _Wanted(method, quantization, short=not written(root, "quantization"))
     served = _target(section(values, "engine"))
-    yield from _keys(wanted)
+    yield from _groups(wanted, served)
     yield from _calibration(wanted, served)
     if served is not None and "tool" in quantization:
         tool = text(quantization["tool"]) or default_tool(served)
@@ -63,11 +63,20 @@ def _target(engine: Mapping[str, Json]) -> Target | None:
     return target("tensorrt_llm", mode_of(engine)) if known else None
 
 
-def _keys(wanted: _Wanted) -> Iterator[Problem]:
-    if wanted.values.get("group_size") is not None and not wanted.method.groups:
-        name = wanted.method.name
-        message = f"quantization.group_size means nothing for {name}, which has no groups to choose"
+def _groups(wanted: _Wanted, served: Target | None) -> Iterator[Problem]:
+    method = wanted.method
+    if wanted.values.get("group_size") is None:
+        return
+    if not method.groups:
+        message = f"quantization.group_size means nothing for {method.name}, which has no groups to choose"
         yield Problem(("quantization", "group_size"), message, "delete it", on_key=True)
+    elif served in method.by_channel:
+        message = (
+            f"quantization.group_size means nothing for {method.name} in mode {served}, which has one scale "
+            "per channel"
+        )
+        hint = f"delete it, or write method: {method.name}_awq, whose groups can be chosen"
+        yield Problem(("quantization", "group_size"), message, hint, on_key=True)
 
 
 def _calibration(wanted: _Wanted, served: Target | None) -> Iterator[Problem]:

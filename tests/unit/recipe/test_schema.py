@@ -60,6 +60,7 @@ BEYOND = {
     "builder-gpus-zero",
     "quantization-exclude-of-quantize-py",
     "quantization-exclude-space",
+    "quantization-group-size-of-channels",
     "quantization-kv-cache-int8-vllm",
     "quantization-kv-cache-nvfp4-engine",
     "quantization-pytorch-int8",

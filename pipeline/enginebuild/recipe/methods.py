@@ -60,7 +60,7 @@ METHODS: Mapping[str, Method] = {
             "w4a16",
             groups=True,
             why_not=_WEIGHTS_ALONE,
-            # --weight_only_precision int4, --qformat int4_wo: one scale per channel, and no option for groups.
+            # --weight_only_precision int4, --qformat int4_wo: a scale per channel, no option for groups.
             by_channel=("engine",),
         ),
         Method("w4a16_awq", groups=True, calibrated=True),

@@ -8,6 +8,7 @@ import pytest
 
 from enginebuild.events import silent
 from enginebuild.sources import ModelRequest, fetch, resolve
+from enginebuild.sources.headers import ask_headers
 from enginebuild_cache import Digest, Store
 from parts.hub_models import write_model
 from parts.hub_olah import olah
@@ -24,7 +25,10 @@ def test_an_independent_server(tmp_path: Path, cache_dir: Path, monkeypatch: pyt
     with olah(tmp_path / "olah", model) as endpoint:
         monkeypatch.setenv("HF_ENDPOINT", endpoint)
         resolved = resolve(request, store, silent)
+        headers = ask_headers(request, resolved.commit, resolved.tree, store)
         fetch(request, resolved, store, silent)
+    assert headers is not None  # it has no ranges: the beginning of each answer does
+    assert [tensor.name for tensor in headers.tensors] == ["layer.0.weight", "layer.1.weight"]
     assert resolved.licence == "apache-2.0"
     assert {file.path: file.digest for file in resolved.tree} == {
         path.name: Digest.of_file(path) for path in model.iterdir() if path.name != "README.md"

@@ -91,7 +91,7 @@ class VanishingCopyStandin:
     def place(self) -> str:
         return self.hub.place
 
-    def open(self, path: str, offset: int) -> AbstractContextManager[Body]:
+    def open(self, path: str, offset: int, end: int | None = None) -> AbstractContextManager[Body]:
         return self.hub.open(path, offset)
 
     def cached(self, file: RemoteFile) -> str | None:

@@ -31,7 +31,9 @@ from parts.hub_repository import HubFile, Snapshot, Snapshots
 
 BLOCK = 1 << 20
 
-Kind = Literal["status", "cut", "flip", "length", "stall", "slow", "ignore_range", "body", "redirect"]
+Kind = Literal[
+    "status", "cut", "flip", "length", "stall", "slow", "ignore_range", "total", "body", "redirect"
+]
 
 
 @dataclass
@@ -45,6 +47,7 @@ class Fault:
     stall         send `after` bytes, then nothing for `seconds`, then drop the connection
     slow          send the body in blocks of 64 KiB with `seconds` between them
     ignore_range  answer 200 and the whole file to a Range request
+    total         say in Content-Range that the whole file has `after` bytes more than it has
     body          answer 200 with `body` instead of the file
     redirect      302 to `headers["Location"]`
     """
@@ -380,28 +383,31 @@ class _Answer(BaseHTTPRequestHandler):
         if fault is not None and fault.kind == "body":
             self._reply(200, fault.body, headers)
             return
-        start = self._range_start(file)
-        size = file.size - (fault.after if fault is not None and fault.kind == "length" else 0)
+        asked = self._range(file)
+        start, size = asked or (0, file.size)
+        size -= fault.after if fault is not None and fault.kind == "length" else 0
         sent = {
             "ETag": f'"{file.etag}"',
             "Accept-Ranges": "bytes",
             "Content-Length": str(size - start),
             "Content-Type": "application/octet-stream",
         }
-        if start:
-            sent["Content-Range"] = f"bytes {start}-{file.size - 1}/{file.size}"
-        self._head(206 if start else 200, sent | dict(headers))
+        if asked:
+            total = file.size + (fault.after if fault is not None and fault.kind == "total" else 0)
+            sent["Content-Range"] = f"bytes {start}-{asked[1] - 1}/{total}"
+        self._head(206 if asked else 200, sent | dict(headers))
         if self.command == "GET":
             with file.source.open("rb", buffering=0) as opened:
                 self._send_body(opened.fileno(), start, size)
 
-    def _range_start(self, file: HubFile) -> int:
+    def _range(self, file: HubFile) -> tuple[int, int] | None:
+        """The first byte that is asked for, and the one after the last; None: all of the file."""
         if self.fault is not None and self.fault.kind == "ignore_range":
-            return 0
-        match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+            return None
+        match = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         if match is None or self.headers.get("If-Range", f'"{file.etag}"') != f'"{file.etag}"':
-            return 0
-        return int(match[1])
+            return None
+        return int(match[1]), min(file.size, int(match[2]) + 1) if match[2] else file.size
 
     def _send_body(self, source: int, start: int, end: int) -> None:
         fault = self.fault

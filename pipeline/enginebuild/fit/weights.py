@@ -48,7 +48,7 @@ def _here(part: Part, stage: range, index: int, shape: Shape, serving: Serving) 
 
 def _sharded(part: Part, facts: ModelFacts, shape: Shape, serving: Serving) -> float:
     """Bytes of one layer's part on one GPU."""
-    return part.count * loaded_bytes(part, facts, serving) / _shares(part, shape, serving)
+    return _loaded(part, facts, serving) / _shares(part, shape, serving)
 
 
 def _shares(part: Part, shape: Shape, serving: Serving) -> int:
@@ -64,14 +64,19 @@ def _shares(part: Part, shape: Shape, serving: Serving) -> int:
     return serving.tensor
 
 
-def loaded_bytes(part: Part, facts: ModelFacts, serving: Serving) -> float:
-    """Per weight: as we or the engine quantize it, as the checkpoint has it, else in the dtype of serving."""
-    for quantized in (serving.quantization, facts.quantization):
-        if quantized is not None:
-            if part.linear and part.kind in quantized.kinds:
-                return quantized.bits / 8
-            break
-    return computing_bytes(facts, serving)
+def _loaded(part: Part, facts: ModelFacts, serving: Serving) -> float:
+    """Of one layer's part on all GPUs together: as we or the engine quantize it, as the checkpoint has it,
+    else in the dtype of serving.
+    """
+    made = serving.quantization
+    if made is not None and part.linear and part.kind in made.kinds:
+        return made.bytes_of(part.count)
+    if part.kept and part.size is not None:
+        return part.size
+    stored = facts.quantization if made is None and part.size is None else None
+    if stored is not None and part.linear and part.kind in stored.kinds:
+        return stored.bytes_of(part.count)
+    return part.count * computing_bytes(facts, serving)
 
 
 def computing_bytes(facts: ModelFacts, serving: Serving) -> int:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from enginebuild.models.config import Config
 from enginebuild.models.families import ALIASES, FAMILIES
 from enginebuild.models.layers import count_parts
+from enginebuild.models.named import Named, named
 from enginebuild.models.parts import Kind, Part, parameters
 from enginebuild.models.quantized import BYTES, Quantized, is_quantized, stored_quantization
 from enginebuild.models.shape import Shape, shape_of
+from enginebuild.models.tensors import Stored, Tensor, parts_of, stored
 from enginebuild.models.vision import vision_is_known
 from enginebuild_cache import Json, Tree
 
@@ -20,7 +22,8 @@ class ModelFacts:
     """`shape` None: not even layers and heads are written. `parts` empty: a family that is not known.
 
     `dtype` is that of what is not quantized. `unknown` says in words what could not be known. `stored_bytes`
-    is the size of the weights' files where they are listed; None: not looked at.
+    is the size of the weights' files where they are listed; None: not looked at. `stored`: what the files'
+    headers say; then `parts` are counted from them.
     """
 
     architecture: str
@@ -33,6 +36,8 @@ class ModelFacts:
     unknown: tuple[str, ...]
     licence: str | None = None
     stored_bytes: int | None = None
+    stored: Stored | None = None
+    named: Named = Named()
 
     @property
     def parameters(self) -> int:
@@ -57,10 +62,25 @@ class ModelFacts:
 
     @property
     def checkpoint_bytes(self) -> int:
-        """Bytes of the weights' files: as listed, or counted. 0 where neither is known."""
-        if self.stored_bytes is not None:
-            return self.stored_bytes
+        """Bytes of the weights' files: by their headers, as listed, or counted. 0 where nothing is known."""
+        if self.stored is not None:
+            return self.stored.size
+        return self.counted_bytes if self.stored_bytes is None else self.stored_bytes
+
+    @property
+    def counted_bytes(self) -> int:
+        """Bytes by config.json alone, where no headers were read. 0 where the family is not known."""
         return round(sum(part.total * self.bytes_per_weight(part) for part in self.parts))
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether config.json leaves to the headers what GPUs must hold: of an unknown family or encoder, of
+        weights that are quantized with exceptions, of files that are larger or smaller than was counted.
+        """
+        if self.stored is not None:
+            return False
+        listed, counted = self.stored_bytes or self.counted_bytes, self.counted_bytes
+        return bool(self.unknown) or self.quantized or abs(listed - counted) > 0.02 * listed
 
     def bytes_per_weight(self, part: Part) -> float:
         """Of a part as it is stored."""
@@ -71,11 +91,16 @@ class ModelFacts:
 
 
 def facts_of(
-    config: Mapping[str, Json], *, licence: str | None = None, tree: Tree | None = None
+    config: Mapping[str, Json],
+    *,
+    licence: str | None = None,
+    tree: Tree | None = None,
+    tensors: Sequence[Tensor] | None = None,
 ) -> ModelFacts:
     """The facts of a model. Pure; never raises: what cannot be known is said in `unknown`.
 
-    `tree` is the list of its files, whose sizes are more exact than any count.
+    `tree` is the list of its files, whose sizes are more exact than any count; `tensors` are what their
+    headers name, from which all is counted that config.json need not tell.
     """
     plain = Config(config)
     name = ALIASES.get(plain.model_type, plain.model_type)
@@ -84,34 +109,46 @@ def facts_of(
     shape = shape_of(full)
     parts = count_parts(full, shape, family) if family is not None and shape is not None else ()
     quantization = stored_quantization(full)
+    found = stored(tensors) if tensors else None
+    if tensors and found is not None:
+        # Without an lm_head in the files the embeddings are one, whatever a silent config.json means.
+        shape = shape if shape is None or found.head else replace(shape, tied=True)
+        parts = parts_of(tensors, shape, quantization)
     return ModelFacts(
         architecture=full.architecture,
         family=name if family is not None else None,
-        dtype=_dtype(full),
+        dtype=_dtype(full, found),
         shape=shape,
         parts=parts,
         quantization=quantization,
         quantized=is_quantized(full),
-        unknown=tuple(_unknown(full, shape, parts, quantization)),
+        unknown=tuple(_unknown(full, shape, parts, quantization, found)),
         licence=licence,
-        stored_bytes=None if tree is None else _stored(tree),
+        stored_bytes=None if tree is None else _listed(tree),
+        stored=found,
+        named=named(full),
     )
 
 
-def _dtype(config: Config) -> str:
-    said = config.text("dtype", "torch_dtype") or "float32"
+def _dtype(config: Config, found: Stored | None) -> str:
+    """vLLM, too, looks into the files where config.json is silent (0.33.0, config/model.py, _find_dtype)."""
+    said = config.text("dtype", "torch_dtype") or (found.dtype if found else None) or "float32"
     return said if (said := said.removeprefix("torch.")) in BYTES else "bfloat16"
 
 
 def _unknown(
-    config: Config, shape: Shape | None, parts: tuple[Part, ...], quantization: Quantized | None
+    config: Config,
+    shape: Shape | None,
+    parts: tuple[Part, ...],
+    quantization: Quantized | None,
+    stored: Stored | None,
 ) -> list[str]:
     found = []
     if shape is None:
         found.append("layers and heads: config.json does not name them")
     if not parts:
         found.append(f"parameters by kind: no family is known for {config.architecture or 'this model'}")
-    if not vision_is_known(config):
+    if stored is None and not vision_is_known(config):
         found.append("the size of its image encoder")
     if is_quantized(config) and quantization is None:
         section = config.section("quantization_config") or config.section("compression_config")
@@ -119,7 +156,7 @@ def _unknown(
     return found
 
 
-def _stored(tree: Tree) -> int | None:
+def _listed(tree: Tree) -> int | None:
     """The size of the weights at the top of a repository; None for one without safetensors there."""
     sizes = [file.size for file in tree if file.path.endswith(".safetensors") and "/" not in file.path]
     return sum(sizes) or None

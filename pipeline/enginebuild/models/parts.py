@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-#: `draft` is a layer for speculation (multi-token prediction), which is in the checkpoint and not loaded.
+#: `draft` is a layer for speculation (multi-token prediction), which is in the checkpoint and not loaded;
+#: `other` is what the headers of the files have and no kind is known for.
 Kind = Literal[
     "embeddings",
     "lm_head",
@@ -17,6 +18,7 @@ Kind = Literal[
     "router",
     "norms",
     "vision",
+    "other",
     "draft",
 ]
 
@@ -30,6 +32,7 @@ KINDS: tuple[Kind, ...] = (
     "router",
     "norms",
     "vision",
+    "other",
     "draft",
 )
 
@@ -45,7 +48,8 @@ FIRST, LAST = -1, -2
 class Part:
     """Equal weights in some layers: `count` parameters in each of `layers` (numbers, FIRST, LAST).
 
-    `linear`: of matrices that a quantizer takes.
+    `linear`: of matrices that a quantizer takes. `size`: bytes in each layer as the files have them, where
+    their headers were read. `kept`: an engine loads it as it is stored (quantized numbers and their scales).
     """
 
     kind: Kind
@@ -53,6 +57,8 @@ class Part:
     layers: tuple[int, ...]
     split: Split = "whole"
     linear: bool = False
+    size: int | None = None
+    kept: bool = False
 
     @property
     def total(self) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -24,6 +24,7 @@ from enginebuild_cache import File, Tree
 JSON_LIMIT = 4 << 20
 #: An index of weights names every tensor: a few MiB for the largest models.
 INDEX_LIMIT = 64 << 20
+INDEX_SUFFIX = ".safetensors.index.json"
 
 _LFS = b"version https://git-lfs.github.com/spec/v1"
 _HTML = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype\s+html|html|head|body|\?xml)\b", re.IGNORECASE)
@@ -41,26 +42,47 @@ def check(source: str, tree: Tree, read_head: ReadHead, pickles: Sequence[str] =
 
     `pickles` are weights that were left out because they are pickles. Raises OSError as read_head does.
     """
-    findings = list(_find(tree, read_head))
+    findings = list(_find(tree, read_head, _Headers()))
     missing = list(_missing_parts(tree, pickles))
-    if not findings and not missing:
-        return
-    lines = [f"  {line}" for line in (*findings, *missing)]
-    if len(lines) > _SHOWN:
-        lines[_SHOWN:] = [f"  … and {len(lines) - _SHOWN} more"]
-    raise SourceError(
-        "\n".join([f"{source} is not a checkpoint that can be served:", *lines]), _hint(findings, pickles)
-    )
+    if findings or missing:
+        raise _unservable(source, (*findings, *missing), _hint(findings, pickles))
 
 
 def check_config(source: str, tree: Tree, read_head: ReadHead) -> None:
     """Refuse with a SourceError a config.json that is none."""
     only = [file for file in tree if file.path == "config.json"]
-    findings = [f"  {line}" for line in _find(Tree.of(only), read_head)]
+    findings = list(_find(Tree.of(only), read_head, _Headers()))
     if findings:
-        raise SourceError(
-            "\n".join([f"{source} is not a checkpoint that can be served:", *findings]), HINT_BROKEN
-        )
+        raise _unservable(source, findings, HINT_BROKEN)
+
+
+def check_headers(source: str, tree: Tree, read_head: ReadHead) -> Mapping[str, Mapping[str, Tensor]]:
+    """The tensors of each safetensors file of the tree, by its path, whose first bytes are here.
+
+    Refuses with one SourceError headers that are broken or do not fit the file, and an index that names
+    tensors which are not there.
+    """
+    headers = _Headers()
+    only = [file for file in tree if file.path.endswith((".safetensors", INDEX_SUFFIX))]
+    findings = list(_find(Tree.of(only), read_head, headers))
+    if findings:
+        raise _unservable(source, findings, HINT_BROKEN)
+    return headers.tensors
+
+
+def indexed(content: bytes) -> Mapping[str, str] | None:
+    """The file of each tensor by an index of weights, None for what is none."""
+    try:
+        return _weight_map(json.loads(content))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _unservable(source: str, findings: Sequence[str], hint: str) -> SourceError:
+    lines = [f"  {line}" for line in findings]
+    if len(lines) > _SHOWN:
+        lines[_SHOWN:] = [f"  … and {len(lines) - _SHOWN} more"]
+    return SourceError("\n".join([f"{source} is not a checkpoint that can be served:", *lines]), hint)
 
 
 def require_data(source: str, tree: Tree) -> None:
@@ -109,8 +131,7 @@ class _Headers:
     broken: set[str] = field(default_factory=set)
 
 
-def _find(tree: Tree, read_head: ReadHead) -> Iterator[str]:
-    headers = _Headers()
+def _find(tree: Tree, read_head: ReadHead, headers: _Headers) -> Iterator[str]:
     for file in tree:
         problem = _problem(file, read_head, headers)
         if problem is not None:
@@ -118,7 +139,7 @@ def _find(tree: Tree, read_head: ReadHead) -> Iterator[str]:
             yield f"{file.path} {problem}"
     yield from _missing_shards(tree)
     for file in tree:
-        if file.path.endswith(".safetensors.index.json") and file.path not in headers.broken:
+        if file.path.endswith(INDEX_SUFFIX) and file.path not in headers.broken:
             yield from _index_problems(file, tree, read_head, headers)
 
 

@@ -91,6 +91,17 @@ def resolve(request: ModelRequest, store: Store, report: Report) -> ResolvedMode
     return ResolvedModel(request.source, None, None, tree, _licence(folder.root / "README.md"))
 
 
+def selected(request: ModelRequest) -> Mapping[str, Path]:
+    """Where the selected files lie, by their paths in the folder. Raises SourceError."""
+    folder = _open(request)
+    return {path: folder.real(path) for path in select(list(_walk(folder.root, request.source)), request)}
+
+
+def licence(request: ModelRequest) -> str | None:
+    """What the model card in the folder calls it. Raises SourceError."""
+    return _licence(_open(request).root / "README.md")
+
+
 def resolve_file(request: ModelRequest, store: Store, report: Report) -> ResolvedModel:
     """One file, which is in the store afterwards. Raises SourceError, CacheError."""
     path = local_folder(request)

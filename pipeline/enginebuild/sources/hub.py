@@ -89,8 +89,8 @@ class Hub:
         return Listing(info.sha, tuple(files), _licence(info))
 
     @contextmanager
-    def open(self, path: str, offset: int) -> Iterator[Body]:
-        """The file's bytes from an offset on, or from 0 where the server gives no ranges.
+    def open(self, path: str, offset: int, end: int | None = None) -> Iterator[Body]:
+        """The file's bytes from an offset on, to before `end`; all from 0 where the server has no ranges.
 
         No If-Range: at a commit the bytes of a URL never change, the whole file is digested in the end, and a
         CDN's ETag is not the Hub's, so it would throw away every partial file.
@@ -107,8 +107,8 @@ class Hub:
             endpoint=self.about.endpoint,
         )
         headers = build_hf_headers(token=self._token or False) | {"Accept-Encoding": "identity"}
-        if offset:
-            headers["Range"] = f"bytes={offset}-"
+        if offset or end is not None:
+            headers["Range"] = f"bytes={offset}-{'' if end is None else end - 1}"
         with (
             self._failures(path),
             get_session().stream("GET", url, headers=headers, timeout=_timeout()) as response,
@@ -173,9 +173,10 @@ class Hub:
             response.read()
             hf_raise_for_status(response)
         encoded = "Content-Encoding" in response.headers
-        length = response.headers.get("Content-Length", "")
         chunks = response.iter_bytes() if encoded else response.iter_raw()
-        return Body(_offset(response), int(length) if length.isdigit() and not encoded else None, chunks)
+        length = None if encoded else _number(response.headers.get("Content-Length", ""))
+        total = _total(response) if response.status_code == 206 else length
+        return Body(_offset(response), length, chunks, total)
 
     @contextmanager
     def _failures(self, path: str, revision: str = "") -> Iterator[None]:
@@ -329,6 +330,15 @@ def _offset(response: Response) -> int:
     unit, _, rest = response.headers.get("Content-Range", "").partition(" ")
     start = rest.partition("-")[0]
     return int(start) if unit == "bytes" and start.isdigit() else -1
+
+
+def _total(response: Response) -> int | None:
+    """The whole file's size, which follows the slash of a Content-Range."""
+    return _number(response.headers.get("Content-Range", "").rpartition("/")[2])
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isdigit() else None
 
 
 def _retry_after(response: Response) -> float | None:

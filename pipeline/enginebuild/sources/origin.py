@@ -31,11 +31,15 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """An answer: bytes from `offset` of the file on. `length` counts them; None: the server does not say."""
+    """An answer: bytes from `offset` of the file on. `length` counts them; None: the server does not say.
+
+    `total`: the size of the whole file, as the server says it.
+    """
 
     offset: int
     length: int | None
     chunks: Iterator[bytes]
+    total: int | None = None
 
 
 class TransientError(Exception):
@@ -91,8 +95,11 @@ class Origin(Protocol):
     def place(self) -> str:
         """The server, for messages."""
 
-    def open(self, path: str, offset: int) -> AbstractContextManager[Body]:
-        """Ask for a file from an offset on. This, and reading it, raises TransientError, SourceError."""
+    def open(self, path: str, offset: int, end: int | None = None) -> AbstractContextManager[Body]:
+        """Ask for a file from an offset on, to before `end`. A server that knows no ranges sends all of it.
+
+        This, and reading it, raises TransientError, SourceError.
+        """
 
     def cached(self, file: RemoteFile) -> str | None:
         """The path of a copy on this machine, unverified, if there is one of that size."""

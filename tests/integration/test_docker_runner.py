@@ -10,17 +10,24 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from enginebuild.errors import SourceError, StepError
-from enginebuild.events import Event, Note, Progress, silent
+from enginebuild.events import Event, Note, Progress, Waited, Waiting, silent
 from enginebuild.execution import CommandFailed, ContainerEnvironment, Execution, Folders, GpuNeed, Limits
 from enginebuild.runners import Pullable, make
+from enginebuild.runners.gpu_locks import gpu_locks
+from enginebuild.runners.machine import this_machine
+from enginebuild.runners.reservation import reserved
+from enginebuild.runners.served import gpus_for, reserved_gpus
+from enginebuild.verify.gate import Gpus
 from enginebuild_cache import Digest
 from parts import services
 from parts.busybox_base import BusyboxBase
@@ -388,6 +395,96 @@ def test_gpus_by_device_request(image: ContainerEnvironment, folders: Folders) -
             "memory": 81559 * MB,
             "driver": "590.44.01",
         }
+    ]
+
+
+@pytest.mark.usefixtures("_way")
+def test_a_gpu_of_another_run_is_waited_for_outside_the_time_limit(
+    image: ContainerEnvironment, folders: Folders, docker_engine: DockerEngine
+) -> None:
+    heard: list[Event] = []
+    name = f"{image.reference.removesuffix(':latest')}@{image.digest}"
+
+    def told(event: Event) -> None:
+        heard.append(event)
+        if isinstance(event, Waiting):
+            # As if the other run were killed now: nobody but us will take its container away.
+            label = f"enginebuild.run={os.uname().nodename} {2**22 + 1} 1"
+            docker_engine.docker("create", "--label", label, name, "true")
+            threading.Timer(4.5, held.close).start()
+
+    wanted = replace(execution(image, "env | grep NVIDIA"), gpus=GpuNeed(1), limits=Limits(timeout=4))
+    lines: list[str] = []
+    with ExitStack() as held:
+        held.enter_context(reserved(GpuNeed(1), "quantize", this_machine, silent))
+        assert make("docker", silent).missing(wanted) == ()
+        make("docker", told).run(wanted, folders, lines.append)
+    assert lines[1:] == ["NVIDIA_VISIBLE_DEVICES=0"]
+    waiting, waited = (event for event in heard if isinstance(event, Waiting | Waited))
+    assert isinstance(waiting, Waiting)
+    assert (waiting.what, waiting.holder.rpartition(", ")[2]) == ("GPU 0", "step quantize")
+    assert isinstance(waited, Waited)
+    assert waited.seconds > 4
+
+
+H100S = f"{GPU}, 9.0, 81559, 81004"
+L4 = "NVIDIA L4, 8.9, 23034, 22563"
+
+
+@pytest.mark.parametrize(
+    ("listed", "need", "ids"),
+    [
+        (f"{H100S}; {H100S}; {L4}", GpuNeed(1), ()),
+        (f"{H100S}; {H100S}; {L4}", GpuNeed(ids=("1",)), ("1",)),
+        (f"{H100S}; {L4}", GpuNeed(2), ("0", "1")),
+    ],
+)
+def test_names_of_a_server_s_gpus_are_known_before_their_ids(
+    monkeypatch: pytest.MonkeyPatch, listed: str, need: GpuNeed, ids: tuple[str, ...]
+) -> None:
+    """Names are in a key, and another run may have the emptiest GPU when the server starts."""
+    monkeypatch.setenv("NVIDIA_SMI_STANDIN_GPUS", listed)
+    known, missing = gpus_for(need)
+    assert (known.ids, missing) == (ids, ())
+    with reserved_gpus(known, "unused", "verify", silent) as first:
+        assert first == replace(known, ids=first.ids)
+        assert first.ids == (ids or ("0",))
+        if not ids:
+            with reserved_gpus(known, "unused", "verify", silent) as second:
+                assert (second.ids, second.names) == (("1",), (GPU,))
+
+
+def test_a_server_s_gpus_that_are_there_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    known, _ = gpus_for(GpuNeed(1))
+    monkeypatch.setenv("NVIDIA_SMI_STANDIN_GPUS", f"{L4}; {L4}")
+    with pytest.raises(StepError) as error, reserved_gpus(known, "unused", "verify", silent):
+        pass
+    assert error.value.message == (
+        f"the step verify cannot start: wrong GPU: the step verify needs {GPU} as 1 GPU, "
+        "and this machine has 0 (NVIDIA L4, 8.9), 1 (NVIDIA L4, 8.9)"
+    )
+
+
+def test_a_server_s_gpus_of_an_engine_elsewhere(
+    image: ContainerEnvironment, docker_engine: DockerEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENGINEBUILD_DOCKER_COPY", "1")
+    known, _ = gpus_for(GpuNeed(1))
+    assert known == Gpus(1, (f"of {docker_engine.host}",))
+    name = f"{image.reference.removesuffix(':latest')}@{image.digest}"
+    with reserved_gpus(known, name, "verify", silent) as found:
+        assert found == replace(known, ids=("0",))
+        assert len(gpu_locks().holders(gpu.uuid for gpu in this_machine().gpus)) == 1
+    heard: list[Event] = []
+    with reserved_gpus(known, "none.invalid/none:1", "verify", heard.append) as found:
+        assert found == known
+    where = f"the Docker Engine at {docker_engine.host}"
+    assert heard == [
+        Note(
+            f"GPUs of {docker_engine.host} are not reserved: {where} gives no GPU: "
+            "No such image: none.invalid/none:1",
+            "warning",
+        )
     ]
 
 

@@ -14,10 +14,16 @@ from typing import Any
 import pytest
 
 from enginebuild.engines.vllm.scripts.start_warm import this_cpu
+from enginebuild.events import silent
+from enginebuild.execution import GpuNeed
+from enginebuild.runners.gpu_locks import gpu_locks
+from enginebuild.runners.machine import this_machine
+from enginebuild.runners.reservation import reserved
 from enginebuild_images.layout import read_layout
 from parts import cli, services
 from parts.services import DockerEngine
 from parts.tiny_llama import write_tiny_llama
+from parts.vllm_standin_recipe import write_standin_recipe
 from parts.vllm_warm_standin import write_warm_base
 
 H100 = "H100-SXM-80GB"
@@ -41,22 +47,7 @@ class Shop:
     path: str = os.environ.get("PATH", os.defpath)
 
     def write(self, fault: str = "", warm: Any = True, **more: Any) -> Path:
-        config = self.folder / "model" / "config.json"
-        document = json.loads(config.read_text())
-        document.pop("standin_fault", None)
-        config.write_text(json.dumps({**document, **({"standin_fault": fault} if fault else {})}))
-        values = {
-            "version": 1,
-            "name": "tiny",
-            "model": "file:./model",
-            "engine": {"type": "vllm", "version": "0.32.0", "args": more.pop("args", {})},
-            "image": {"base": f"oci:{more.pop('base', 'base')}:latest", "tags": ["latest"]},
-            **({} if warm is None else {"warm": warm}),
-            **more,
-        }
-        path = self.folder / "tiny.yaml"
-        path.write_text(json.dumps(values))
-        return path
+        return write_standin_recipe(self.folder, fault, warm=warm, **more)
 
     def run(self, fault: str = "", **more: Any) -> cli.Ended:
         recipe = self.write(fault, **more)
@@ -354,3 +345,29 @@ def test_the_gate_starts_the_warm_image(gpu_shop: Shop) -> None:
     ended = gpu_shop.run(verify={}).ok()
     assert (ended.statuses["warm"], ended.statuses["verify"]) == ("built", "built")
     assert gpu_shop.run(verify={}).ok().statuses["verify"] == "hit"
+
+
+@pytest.mark.parametrize(("step", "more"), [("warm", {}), ("verify", {"warm": None, "verify": {}})])
+def test_a_server_waits_for_a_gpu_that_another_run_has_and_has_it_alone(
+    gpu_shop: Shop, monkeypatch: pytest.MonkeyPatch, step: str, more: dict[str, Any]
+) -> None:
+    monkeypatch.setenv("PATH", gpu_shop.path)
+    recipe = gpu_shop.write(base="cuda", gpu=H100, **more)
+    words = ("run", recipe, "--cache-dir", gpu_shop.folder / "cache", "--json")
+    here = f" on {os.uname().nodename} since "
+    with reserved(GpuNeed(1), "of another run", this_machine, silent) as (gpu,):
+        process = cli.start(*words, "--output", gpu_shop.folder / "dist", env=gpu_shop.env)
+        assert process.stdout is not None
+        waiting = next(event for event in map(json.loads, process.stdout) if event["event"] == "waiting")
+        owners = gpu_shop.engine.docker("ps", "--all", "--format", '{{.Label "enginebuild.run"}}')
+        assert f" {process.pid} " not in owners
+    who, _, rest = waiting["holder"].partition(here)
+    assert (waiting["what"], who) == ("GPU 0", f"process {os.getpid()}")
+    assert rest.endswith(", step of another run")
+    held: dict[str, None] = {}
+    while process.poll() is None:
+        held |= dict.fromkeys(gpu_locks().holders([gpu.uuid]).values())
+    ended = cli.end(process).ok()
+    assert ended.statuses[step] == "built"
+    assert [event["what"] for event in ended.events if event["event"] == "waited"] == ["GPU 0"]
+    assert f"process {process.pid}" in [text.partition(here)[0] for text in held if text.endswith(step)]

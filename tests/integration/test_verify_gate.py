@@ -19,6 +19,7 @@ from parts.busybox_base import BusyboxBase
 from parts.services import DockerEngine
 from parts.tiny_llama import write_tiny_llama
 from parts.vllm_standin import write_base
+from parts.vllm_standin_recipe import write_standin_recipe
 
 PARIS: dict[str, Any] = {"smoke": {"prompts": [{"prompt": "The capital of France is", "expect": "Paris"}]}}
 
@@ -43,26 +44,8 @@ class Shop:
         return {"DOCKER_HOST": self.engine.host}
 
     def write(self, verify: Mapping[str, Any] | None, fault: str = "", **more: Any) -> Path:
-        config = self.folder / "model" / "config.json"
-        document = json.loads(config.read_text())
-        document.pop("standin_fault", None)
-        config.write_text(json.dumps({**document, **({"standin_fault": fault} if fault else {})}))
-        values = {
-            "version": 1,
-            "name": "tiny",
-            "model": "file:./model",
-            "engine": {"type": "vllm", "version": "0.32.0", "args": more.pop("args", {})},
-            "image": {
-                "base": f"oci:{more.pop('base', 'base')}:latest",
-                "repository": f"{self.registry}/llm/tiny",
-                "tags": ["latest"],
-            },
-            **({} if verify is None else {"verify": verify}),
-            **more,
-        }
-        path = self.folder / "tiny.yaml"
-        path.write_text(json.dumps(values))
-        return path
+        image = {"repository": f"{self.registry}/llm/tiny"}
+        return write_standin_recipe(self.folder, fault, image=image, verify=verify, **more)
 
     def kept(self) -> Path:
         """The folder with what a failed verification left, which is the only one."""
@@ -76,6 +59,13 @@ class Shop:
     def images(self) -> list[str]:
         said = self.engine.docker("images", "--format", "{{.Repository}}")
         return [line for line in said.splitlines() if line == "enginebuild-verify"]
+
+    def wait_for_container(self) -> None:
+        """Until a run that was started has one that runs."""
+        deadline = time.monotonic() + 60
+        while not self.engine.docker("ps", "--quiet", "--filter", "name=enginebuild-verify"):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
 
     def is_published(self) -> bool:
         return cli.enginebuild("inspect", f"{self.registry}/llm/tiny:latest").code == 0
@@ -355,13 +345,32 @@ def test_any_image_is_verified_by_its_name(shop: Shop) -> None:
 def test_ctrl_c_leaves_no_container_and_no_image(shop: Shop) -> None:
     recipe = shop.write(PARIS, fault="never")
     process = cli.start("run", recipe, *shop.words(), "--push", env=shop.env)
-    deadline = time.monotonic() + 60
-    while not shop.containers() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    time.sleep(0.5)
+    shop.wait_for_container()
     process.send_signal(signal.SIGTERM)
     assert cli.end(process).code == 130
     assert not shop.is_published()
+
+
+def test_what_a_killed_run_left_serves_the_next_one_and_goes_with_it(shop: Shop) -> None:
+    recipe = shop.write(PARIS, fault="never")
+    process = cli.start("run", recipe, *shop.words(), "--push", env=shop.env)
+    shop.wait_for_container()
+    process.kill()
+    cli.end(process)
+    assert (len(shop.containers()), len(shop.images())) == (1, 1)
+    # The fixture looks for what is left. The same image again: it is there, under the dead run's name alone.
+    same = {**PARIS, "timeout": "4s"}
+    ended = shop.run(same, fault="never")
+    assert failure(ended)[0].startswith("  it does not answer a completion within 4 s: ")
+    assert not [event for event in ended.events if event.get("label") == "load into Docker"]
+
+
+def test_a_killed_runs_image_goes_with_a_run_of_another(shop: Shop) -> None:
+    process = cli.start("run", shop.write(PARIS, fault="never"), *shop.words(), "--push", env=shop.env)
+    shop.wait_for_container()
+    process.kill()
+    cli.end(process)
+    shop.run(PARIS).ok()
 
 
 def test_an_image_without_python_cannot_be_asked(shop: Shop, made: Path) -> None:

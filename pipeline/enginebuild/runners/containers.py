@@ -14,8 +14,11 @@ import docker.types
 
 from enginebuild.runners.container import Mounted
 from enginebuild.runners.engine import LOST
-from enginebuild.runners.owner import LABEL, is_gone, myself
+from enginebuild.runners.owner import LABEL, is_gone, myself, owner_in, tag
+from enginebuild_images.image import Image
 
+#: Repositories of images that are there for a step alone begin with it.
+IMAGES = "enginebuild-"
 #: The engine's own choice may be a place from which no log can be read, or only at the end.
 LOG = docker.types.LogConfig(type="json-file")
 
@@ -67,11 +70,28 @@ def mount(mounted: Mounted) -> docker.types.Mount:
     return docker.types.Mount(target, source, type="bind", read_only=mounted.read_only)
 
 
+def image_name(image: Image, step: str) -> str:
+    """For an image that is in the engine for a step of this run alone. Its labels are a part of its digest,
+    so the name says whose it is.
+    """
+    return f"{IMAGES}{step}:{tag(image.digest.short)}"
+
+
+def is_ours_alone(names: Sequence[str]) -> bool:
+    """Whether an image has names, and all of them are of runs."""
+    return bool(names) and all(name.startswith(IMAGES) and owner_in(name) for name in names)
+
+
 def sweep(client: docker.DockerClient) -> None:
-    """Remove what killed runs of this host left: it holds GPUs, and secrets."""
+    """Remove what killed runs of this host left: it holds GPUs, secrets and room."""
     for found in client.containers.list(all=True, filters={"label": LABEL}, ignore_removed=True):
         if is_gone(found.labels.get(LABEL, "")):
             found.remove(force=True, v=True)
     for left in client.volumes.list(filters={"label": LABEL}):
         if is_gone((left.attrs.get("Labels") or {}).get(LABEL, "")):
             left.remove(force=True)
+    for image in client.images.list(filters={"reference": f"{IMAGES}*"}):
+        for name in image.tags:
+            if name.startswith(IMAGES) and is_gone(owner_in(name)):
+                with contextlib.suppress(docker.errors.APIError):  # a container of another run may use it
+                    client.images.remove(name)

@@ -1,11 +1,17 @@
-"""Who started a container: a label that tells a killed run's from those of a run that is at work."""
+"""Whose a container or an image is: a label, or a tag where an image's bytes have no room for one, that tells
+a killed run's from those of a run that is at work.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 LABEL = "enginebuild.run"
+_TAG = re.compile(r"[0-9a-f]{12}-(?P<host>.+)-(?P<process>[0-9]+)-(?P<began>[0-9]+|_)\Z")
+#: What a tag has no room for (OCI distribution spec: [a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}).
+_NOT_IN_TAGS = re.compile(r"[^A-Za-z0-9._-]")
 
 
 def myself() -> str:
@@ -26,6 +32,17 @@ def is_gone(owner: str) -> bool:
     except PermissionError:
         pass
     return _began(int(number)) != began
+
+
+def tag(digest: str) -> str:
+    """The tag of an image that is there for this run alone; `digest` is the image's in short."""
+    return f"{digest}-{'-'.join(_NOT_IN_TAGS.sub('_', word) for word in myself().split())}"
+
+
+def owner_in(name: str) -> str:
+    """The owner that the tag of an image's name tells; empty for every other name."""
+    found = _TAG.match(name.rpartition(":")[2])
+    return f"{found['host']} {found['process']} {found['began'].replace('_', '?')}" if found else ""
 
 
 def _began(process: int) -> str:

@@ -22,7 +22,7 @@ from enginebuild.errors import PublishError, StepError, VerificationError
 from enginebuild.events import Note, Report
 from enginebuild.execution import ContainerEnvironment, GpuNeed
 from enginebuild.publish.docker import load, present
-from enginebuild.runners.containers import container, sweep
+from enginebuild.runners.containers import container, image_name, is_ours_alone, sweep
 from enginebuild.runners.docker import pull, swept_machine_of
 from enginebuild.runners.engine import LOST, NO_GPU_SUPPORT, engine, gives_gpus, host, is_here
 from enginebuild.runners.machine import choose, this_machine
@@ -125,13 +125,21 @@ def loaded(image: Image, report: Report, step: str = "verify") -> Iterator[str]:
 
     `step`: for which it is there and for nothing else, which is part of its name.
     """
-    name = f"enginebuild-{step}:{image.digest.short}"
+    name = image_name(image, step)
     with engine() as client:
         try:
-            yield present(client, image) or _load(client, image, name, report)
+            yield _present(client, image, name) or _load(client, image, name, report)
         finally:
             with contextlib.suppress(docker.errors.APIError, *LOST):
                 client.images.remove(name)
+
+
+def _present(client: docker.DockerClient, image: Image, name: str) -> str | None:
+    """What another run put there, one that may end or was killed, is kept by a name of ours."""
+    found = present(client, image)
+    if found is not None and is_ours_alone((there := client.images.get(found)).tags):
+        there.tag(name)
+    return found
 
 
 def _load(client: docker.DockerClient, image: Image, name: str, report: Report) -> str:

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from enginebuild.runners.owner import is_gone, myself
+from enginebuild.runners.owner import is_gone, myself, owner_in, tag
 
 
 def test_i_am_here() -> None:
@@ -31,3 +31,15 @@ def test_other_hosts_and_other_labels_are_left_alone() -> None:
     assert not is_gone("")
     assert not is_gone(f"{os.uname().nodename} what")
     assert number.isdigit()
+
+
+def test_a_tag_tells_its_owner() -> None:
+    name = f"enginebuild-verify:{tag('0123456789ab')}"
+    assert owner_in(name) == myself()
+    assert len(tag("0123456789ab")) <= 128
+
+
+def test_other_tags_tell_none() -> None:
+    for name in ("", "enginebuild-verify:0123456789ab", "enginebuild:latest", "a:1-host-2-3", "a@sha256:12"):
+        assert owner_in(name) == ""
+    assert owner_in("a:0123456789ab-my-host.example-7-_") == "my-host.example 7 ?"

@@ -60,14 +60,19 @@ class Records:
 
     def last(self, step: str, subject: str) -> Record | None:
         """The record of a step used last; one with this subject in its provenance before all others."""
-        folder = self._layout.records / step
         newest = None
-        for path in sorted(_files_in(folder), key=self._last_use, reverse=True):
-            record = self.read(path)
-            if record is not None and record.provenance.get("subject") == subject:
+        for record in self.of_step(step):
+            if record.provenance.get("subject") == subject:
                 return record
             newest = newest or record
         return newest
+
+    def of_step(self, step: str) -> Iterator[Record]:
+        """Every whole record of a step, the one used last before the others."""
+        for path in sorted(_files_in(self._layout.records / step), key=self._last_use, reverse=True):
+            record = self.read(path)
+            if record is not None:
+                yield record
 
     def all(self) -> Iterator[Record]:
         """Every whole record, by step and key."""

@@ -163,6 +163,10 @@ class Store:
         """The record of a step used last; those with this `subject` in their provenance before all others."""
         return self._records.last(step, subject)
 
+    def records_of(self, step: str) -> Iterator[Record]:
+        """Every record of a step, the one used last before the others."""
+        return self._records.of_step(step)
+
     def records(self) -> Iterator[Record]:
         """Every record, by step and key."""
         return self._records.all()

@@ -6,13 +6,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from enginebuild.errors import Problem
-from enginebuild.recipe import Recipe, read
+from enginebuild.recipe import Recipe, chosen, one_of, read_cells
 from enginebuild_cache import Json
 
 
-def read_checked(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe, its engine's part held against the table of that version. Raises RecipeError."""
-    return read(path, overrides, check_engine)
+def read_checked(path: Path, overrides: Sequence[str] = (), cells: Sequence[str] = ()) -> Recipe:
+    """The one recipe of a file, or the one cell that is chosen. Raises RecipeError."""
+    return one_of(chosen(read_checked_cells(path, overrides), cells))
+
+
+def read_checked_cells(path: Path, overrides: Sequence[str] = ()) -> tuple[Recipe, ...]:
+    """All cells, the engine's part of each held against the table of its version. Raises RecipeError."""
+    return read_cells(path, overrides, check_engine)
 
 
 def check_engine(values: Mapping[str, Json]) -> Sequence[Problem]:
@@ -29,7 +34,9 @@ def check_engine(values: Mapping[str, Json]) -> Sequence[Problem]:
 
     args = engine.get("args")
     found = vllm.check_arguments(str(engine["version"]), args if isinstance(args, dict) else {})
-    return (*found, *_unserved(values, str(engine["version"])))
+    from enginebuild.engines.vllm.hardware import hardware_problems
+
+    return (*found, *_unserved(values, str(engine["version"])), *hardware_problems(values))
 
 
 def _unserved(values: Mapping[str, Json], version: str) -> Sequence[Problem]:

@@ -14,10 +14,13 @@ Status = Literal["hit", "built", "unneeded"]
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A line worth reading: `warning` needs the reader's attention, `info` does not."""
+    """A line worth reading: `warning` needs the reader's attention, `info` does not.
+
+    `error`: what ended one cell while the others go on.
+    """
 
     text: str
-    level: Literal["info", "warning"] = "info"
+    level: Literal["info", "warning", "error"] = "info"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +70,21 @@ class Waited:
     seconds: float
 
 
-Event = Note | StepStarted | StepFinished | Progress | LogLine | Waiting | Waited
+@dataclass(frozen=True, slots=True)
+class InCell:
+    """What happened in one of several runs: the cell of a matrix, or one of several recipes."""
+
+    cell: str
+    event: Event
+
+
+Event = Note | StepStarted | StepFinished | Progress | LogLine | Waiting | Waited | InCell
 Report = Callable[[Event], None]
+
+
+def in_cell(cell: str, report: Report) -> Report:
+    """A Report of one cell's events."""
+    return lambda event: report(InCell(cell, event))
 
 
 def silent(_event: Event) -> None:

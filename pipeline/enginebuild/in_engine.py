@@ -11,7 +11,7 @@ from enginebuild.engines.vllm.validation import METADATA, Validation
 from enginebuild.errors import Problem
 from enginebuild.events import Note, Report
 from enginebuild.execution import Runner
-from enginebuild.lock import lock_path, read_lock
+from enginebuild.locking import previous_lock
 from enginebuild.recipe import Recipe
 from enginebuild.require import require_runner
 from enginebuild.resolve import resolve
@@ -30,8 +30,7 @@ def validate_now(
     """
     asked = _asking(recipe)
     with store.lease():
-        previous = read_lock(lock_path(asked.path)) if asked.path is not None else None
-        resolution = resolve(asked, previous, store, bases, report)
+        resolution = resolve(asked, previous_lock(asked.path), store, bases, report)
         resolution.lock()  # raises what is not known
         steps = {step.name: step for step in steps_of(asked, resolution, bases, 1, None, runner()).steps}
         wanted = [steps[name] for name in (METADATA, "configure", NAME)]

@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 
 from enginebuild.bases import Bases
 from enginebuild.build import Elsewhere, Nowhere
-from enginebuild.estimate import Estimate, estimate
+from enginebuild.durations import Work
+from enginebuild.estimate import Estimate, Past, estimate
 from enginebuild.events import Report
-from enginebuild.lock import lock_path, read_lock
+from enginebuild.history import History
 from enginebuild.plan import PlannedStep, plan
 from enginebuild.publish.deliver import plan_publish
 from enginebuild.publish.limits import require_model
 from enginebuild.recipe import Recipe
-from enginebuild.resolve import Resolution, Unresolved, resolve
+from enginebuild.resolve import Resolution, Unresolved
 from enginebuild.run import Publishers
 from enginebuild.step import Step
 from enginebuild.steps import steps_of
@@ -22,6 +23,7 @@ from enginebuild.steps.fetch import Fetch
 from enginebuild.steps.foresee import foreseen
 from enginebuild.steps.image import Pack, image_of
 from enginebuild.verify.run import RecipeGate
+from enginebuild.work import Sent, works_of
 from enginebuild_cache import Digest, Json, Record, Store
 from enginebuild_images.image import Image
 from enginebuild_images.reference import Reference
@@ -36,6 +38,7 @@ class Preview:
     `bytes_to_fetch` is what the Hub would be asked for; None where its files are not known yet.
     `bytes_to_take` is what the remote cache would be asked for.
     `records`: by step, the record that a hit has, and of a miss the one used last, that of this recipe first.
+    `past` has the times of records, `works` what there is to do for each step that is not here.
     """
 
     name: str
@@ -44,13 +47,15 @@ class Preview:
     bytes_to_send: int | None
     steps: tuple[PlannedStep, ...]
     recipe: Recipe
+    past: Past
+    works: Mapping[str, Work]
     bytes_to_fetch: int | None = None
     bytes_to_take: int = 0
     records: Mapping[str, Record] = field(default_factory=dict)
 
     def estimate(self, price: float | None = None) -> Estimate:
         """What is to be made; `price` in dollars per GPU-hour."""
-        return estimate(self.steps, self.records, self.recipe, self.bytes_to_fetch, price)
+        return estimate(self.steps, self.works, self.past, self.recipe, self.bytes_to_fetch, price)
 
     def to_json(self, price: float | None = None) -> dict[str, Json]:
         return {
@@ -66,24 +71,25 @@ class Preview:
 
 def preview(
     recipe: Recipe,
+    resolution: Resolution,
     store: Store,
     bases: Bases,
     publishers: Publishers,
     report: Report,
     repository: Reference | None = None,
     elsewhere: Elsewhere | None = None,
+    history: History | None = None,
 ) -> Preview:
     """Every step of a run, publishing included, with its key and whether it would be a hit.
 
-    `elsewhere` is asked for records that are not here, and for none of their files. Raises RefusedError for
-    what the `repository`, where the image would be pushed, cannot take.
+    `elsewhere` is asked for records that are not here, and for none of their files; `history` has those that
+    other plans looked at. Raises RefusedError for what the `repository`, where the image would be pushed,
+    cannot take.
     """
     with store.lease():
-        previous = read_lock(lock_path(recipe.path)) if recipe.path is not None else None
-        resolution = resolve(recipe, previous, store, bases, report)
         require_model(repository, recipe, resolution.model, report)
         steps = steps_of(recipe, resolution, bases, jobs=1)
-        seen = _Seen(store, recipe.name, elsewhere or Nowhere(), report)
+        seen = _Seen(history or History(store), recipe.name, elsewhere or Nowhere(), report)
         planned = plan(steps.steps, seen.record_of, seen.last_of, seen.found_of)
         image = _image(planned, resolution, store, bases)
         places = []
@@ -100,6 +106,8 @@ def preview(
             to_send,
             every,
             recipe,
+            seen.history.past,
+            works_of(recipe, resolution, every, store, Sent(places[-1].place if places else "", to_send)),
             _bytes_to_fetch(planned, store),
             _bytes_to_take(every, store),
             {each.step.name: record for each in every if (record := seen.of(each)) is not None},
@@ -110,18 +118,14 @@ def preview(
 class _Seen:
     """The records that a plan looks at, each read once."""
 
-    store: Store
+    history: History
     subject: str
     elsewhere: Elsewhere
     report: Report
-    hits: dict[Digest, Record | None] = field(default_factory=dict)
     found: dict[Digest, Record | None] = field(default_factory=dict)
-    lasts: dict[str, Record | None] = field(default_factory=dict)
 
     def record_of(self, _step: Step, key: Digest) -> Record | None:
-        if key not in self.hits:
-            self.hits[key] = self.store.record(key)
-        return self.hits[key]
+        return self.history.record(key)
 
     def found_of(self, step: Step, key: Digest) -> Record | None:
         if key not in self.found:
@@ -129,9 +133,7 @@ class _Seen:
         return self.found[key]
 
     def last_of(self, step: str) -> Record | None:
-        if step not in self.lasts:
-            self.lasts[step] = self.store.last_record(step, self.subject)
-        return self.lasts[step]
+        return self.history.last_record(step, self.subject)
 
     def of(self, planned: PlannedStep) -> Record | None:
         """See `Preview.records`."""

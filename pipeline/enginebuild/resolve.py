@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar, cast
 
 from enginebuild.bases import BUILDER, Bases
 from enginebuild.builder import Place, place_of
 from enginebuild.errors import DriftError, EngineBuildError, SourceError
 from enginebuild.events import Report
 from enginebuild.lock import BaseLock, BuilderLock, Lock, ModelLock, drift
-from enginebuild.recipe import Recipe
+from enginebuild.lock_file import LockFile
+from enginebuild.recipe import ImageTarget, Recipe
 from enginebuild.sources import ModelRequest, read_config
 from enginebuild.sources import resolve as resolve_source
-from enginebuild_cache import Json, Store
+from enginebuild_cache import Json, Store, canonical_json
 
 T = TypeVar("T")
 
@@ -66,6 +67,19 @@ class Resolution:
         return tuple(dict.fromkeys(part for part in parts if isinstance(part, Unresolved)))
 
 
+@dataclass(frozen=True)
+class Known:
+    """What was asked for one recipe file already: the cells of a matrix ask mostly the same."""
+
+    answers: dict[Hashable, object] = field(default_factory=dict)
+
+    def once(self, question: Hashable, ask: Callable[[], T]) -> T | Unresolved:
+        """The answer, or why there is none."""
+        if question not in self.answers:
+            self.answers[question] = _attempt(ask)
+        return cast("T | Unresolved", self.answers[question])
+
+
 def model_request(recipe: Recipe) -> ModelRequest:
     """The recipe's model section as the sources read it."""
     model = recipe.model
@@ -80,30 +94,70 @@ def model_request(recipe: Recipe) -> ModelRequest:
     )
 
 
-def resolve(recipe: Recipe, previous: Lock | None, store: Store, bases: Bases, report: Report) -> Resolution:
+def resolve(
+    recipe: Recipe,
+    previous: LockFile | None,
+    store: Store,
+    bases: Bases,
+    report: Report,
+    known: Known | None = None,
+) -> Resolution:
     """Take from the previous lock what still answers the recipe's own request, and ask for the rest.
 
     A local folder is looked at each time: its files are its revision. What cannot be resolved is in the
-    result, not raised.
+    result, not raised. `known`: what the other cells of the same file were told.
     """
-    model = _attempt(lambda: _model(recipe, previous, store, report))
-    place = place_of(recipe)
+    known = known or Known()
+
+    def sourced(request: ModelRequest, before: Sequence[ModelLock]) -> ModelLock | Unresolved:
+        question = (request.repo_type, canonical_json(asked_of(request)), request.token_variable)
+        return known.once(question, lambda: _sourced(request, before, store, report))
+
+    model = sourced(model_request(recipe), () if previous is None else previous.models)
+    calibration, timing_cache = calibration_request(recipe), timing_cache_request(recipe)
+    image, place = recipe.image, place_of(recipe)
     return Resolution(
         model,
-        _attempt(lambda: _base(recipe, previous, bases)),
+        known.once((image.base, image.platform), lambda: _base(image, previous, bases)),
         {recipe.engine.type: recipe.engine.version},
-        None if place is None else _attempt(lambda: _builder(place, recipe, previous, bases)),
-        _dataset(recipe, previous, store, report),
-        _timing_cache(recipe, store, report),
-        _config(recipe, model, store, report),
+        None
+        if place is None
+        else known.once((place, image.platform), lambda: _builder(place, image.platform, previous, bases)),
+        None if calibration is None else sourced(calibration, previous.calibrations if previous else ()),
+        None if timing_cache is None else sourced(timing_cache, ()),
+        _config(recipe, model, store, report, known),
     )
 
 
-def require_locked(recipe: Recipe, locked: Lock | None, resolution: Resolution) -> Lock:
+def lock_for(recipe: Recipe, file: LockFile | None) -> Lock | None:
+    """The lock of a recipe, or of a cell of a matrix; None if the file has none for it."""
+    if file is None:
+        return None
+    if not recipe.cell and file.lock is not None:
+        return file.lock
+    image, place = recipe.image, place_of(recipe)
+    model, base = _answer(file.models, model_request(recipe)), file.base(image.base, image.platform)
+    if model is None or base is None:
+        return None
+    calibration, timing_cache = calibration_request(recipe), timing_cache_request(recipe)
+    tool, version = recipe.engine.type, recipe.engine.version
+    return Lock(
+        model,
+        base,
+        {tool: version} if version in file.tools.get(tool, ()) else {},
+        None if place is None else file.builder(_reference(place), image.platform),
+        None if calibration is None else _answer(file.calibrations, calibration),
+        None if timing_cache is None else _answer(file.timing_caches, timing_cache),
+    )
+
+
+def require_locked(recipe: Recipe, file: LockFile | None, resolution: Resolution) -> Lock:
     """The lock, unchanged. Raises DriftError naming each field that the recipe or its sources changed."""
-    if locked is None:
+    locked = lock_for(recipe, file)
+    if file is None or locked is None:
+        what = "there is no lock" if file is None else f"the lock has none for the cell {recipe.name}"
         raise DriftError(
-            f"{recipe.path}: there is no lock, and --locked forbids to make one",
+            f"{recipe.path}: {what}, and --locked forbids to make one",
             (),
             f"run `enginebuild lock {recipe.path}` and commit the lock",
         )
@@ -138,59 +192,48 @@ def timing_cache_request(recipe: Recipe) -> ModelRequest | None:
     return None if named is None else ModelRequest(named, None, recipe.folder, repo_type="file")
 
 
-def _model(recipe: Recipe, previous: Lock | None, store: Store, report: Report) -> ModelLock:
-    return _sourced(model_request(recipe), None if previous is None else previous.model, store, report)
-
-
-def _sourced(request: ModelRequest, previous: ModelLock | None, store: Store, report: Report) -> ModelLock:
-    asked = asked_of(request)
-    if previous is not None and previous.asked == asked and previous.commit is not None:
-        return previous
+def _sourced(request: ModelRequest, previous: Sequence[ModelLock], store: Store, report: Report) -> ModelLock:
+    before = _answer(previous, request)
+    if before is not None and before.commit is not None:
+        return before
     resolved = resolve_source(request, store, report)
-    return ModelLock(asked, resolved.commit, resolved.tree, resolved.licence)
+    return ModelLock(asked_of(request), resolved.commit, resolved.tree, resolved.licence)
 
 
-def _dataset(
-    recipe: Recipe, previous: Lock | None, store: Store, report: Report
-) -> ModelLock | Unresolved | None:
-    request = calibration_request(recipe)
-    if request is None:
-        return None
-    before = None if previous is None else previous.calibration
-    return _attempt(lambda: _sourced(request, before, store, report))
-
-
-def _timing_cache(recipe: Recipe, store: Store, report: Report) -> ModelLock | Unresolved | None:
-    request = timing_cache_request(recipe)
-    return None if request is None else _attempt(lambda: _sourced(request, None, store, report))
+def _answer(locked: Sequence[ModelLock], request: ModelRequest) -> ModelLock | None:
+    asked = asked_of(request)
+    return next((each for each in locked if each.asked == asked), None)
 
 
 def _config(
-    recipe: Recipe, model: ModelLock | Unresolved, store: Store, report: Report
+    recipe: Recipe, model: ModelLock | Unresolved, store: Store, report: Report, known: Known
 ) -> Mapping[str, Json] | Unresolved | None:
     """Only TensorRT-LLM's steps depend on it: its scripts differ from architecture to architecture."""
     if recipe.engine.type != "tensorrt_llm" or isinstance(model, Unresolved):
         return None
-    return _attempt(lambda: read_config(model_request(recipe), model.commit, model.tree, store, report))
+    request = model_request(recipe)
+    question = ("config", canonical_json(asked_of(request)), request.token_variable)
+    return known.once(question, lambda: read_config(request, model.commit, model.tree, store, report))
 
 
-def _builder(place: Place, recipe: Recipe, previous: Lock | None, bases: Bases) -> BuilderLock:
-    platform = recipe.image.platform
+def _builder(place: Place, platform: str, previous: LockFile | None, bases: Bases) -> BuilderLock:
     if place.environment is not None:
-        return BuilderLock(str(place.environment), platform, None, place.versions())
-    before = None if previous is None else previous.builder
-    if before is not None and (before.reference, before.platform) == (place.image, platform):
-        return before
-    return BuilderLock(place.image, platform, bases.digest(place.image, platform, BUILDER))
+        return BuilderLock(_reference(place), platform, None, place.versions())
+    before = None if previous is None else previous.builder(place.image, platform)
+    return before or BuilderLock(place.image, platform, bases.digest(place.image, platform, BUILDER))
 
 
-def _base(recipe: Recipe, previous: Lock | None, bases: Bases) -> BaseLock:
-    reference, platform = recipe.image.base, recipe.image.platform
-    if previous is not None and bases.is_remote(reference):
-        base = previous.base
-        if (base.reference, base.platform) == (reference, platform):
-            return base
-    return BaseLock(reference, platform, bases.digest(reference, platform))
+def _reference(place: Place) -> str:
+    return place.image if place.environment is None else str(place.environment)
+
+
+def _base(image: ImageTarget, previous: LockFile | None, bases: Bases) -> BaseLock:
+    """A layout is looked at each time, as a folder is."""
+    if previous is not None and bases.is_remote(image.base):
+        before = previous.base(image.base, image.platform)
+        if before is not None:
+            return before
+    return BaseLock(image.base, image.platform, bases.digest(image.base, image.platform))
 
 
 def asked_of(request: ModelRequest) -> dict[str, Json]:

@@ -1,4 +1,4 @@
-"""The main job: from a recipe to an image by digest."""
+"""The main job: from a locked recipe to an image by digest."""
 
 from __future__ import annotations
 
@@ -8,18 +8,16 @@ from dataclasses import dataclass
 from enginebuild.bases import Bases
 from enginebuild.build import Elsewhere, Nowhere, Outcome, build
 from enginebuild.builder import has_commands
-from enginebuild.check import warnings_of
-from enginebuild.errors import RecipeError, RefusedError
-from enginebuild.events import Note, Report, silent
+from enginebuild.errors import RefusedError
+from enginebuild.events import Report, silent
 from enginebuild.execution import Runner
 from enginebuild.fits import require_fit
-from enginebuild.lock import Lock, lock_path, read_lock, write_lock
+from enginebuild.locking import Locked
+from enginebuild.plan import plan
 from enginebuild.publish import Publisher
 from enginebuild.publish.deliver import publish
 from enginebuild.publish.limits import require_model
-from enginebuild.recipe import Recipe
 from enginebuild.require import require_runner
-from enginebuild.resolve import Resolution, require_locked, resolve
 from enginebuild.steps import RecipeSteps, steps_of
 from enginebuild.steps.image import image_of
 from enginebuild.steps.layers import Send
@@ -51,32 +49,26 @@ class Built:
 
 
 def run(
-    recipe: Recipe,
+    locked: Locked,
     store: Store,
     bases: Bases,
     publishers: Publishers,
     report: Report,
     *,
-    locked: bool = False,
-    keep_lock: bool = True,
     jobs: int = 4,
     repository: Reference | None = None,
     send: Send | None = None,
     elsewhere: Elsewhere | None = None,
     runner: Callable[[], Runner] | None = None,
 ) -> Built:
-    """Resolve, build what has no record, verify, and publish. Raises EngineBuildError, CacheError.
+    """Build what has no record, verify, and publish. Raises EngineBuildError, CacheError.
 
-    `locked`: the lock must say what the recipe says. `keep_lock`: write it where it does not.
     `repository`, `send`: where the image will be pushed, and how a layer gets there before its digest is
     known. `elsewhere`: records of other machines. `runner` makes what runs commands, where there
     are some.
     """
+    recipe, resolution, lock = locked.recipe, locked.resolution, locked.lock
     with store.lease():
-        for warning in warnings_of(recipe):
-            report(Note(warning, "warning"))
-        resolution = resolve(recipe, _previous(recipe), store, bases, report)
-        lock = _lock(recipe, resolution, report, locked=locked, keep=keep_lock)
         # Refusals count now; warnings are said when the layers are known, before they are sent.
         require_model(repository, recipe, lock.model, silent)
         made = runner() if runner is not None and has_commands(recipe) else None
@@ -104,6 +96,16 @@ def run(
     )
 
 
+def is_here(locked: Locked, store: Store, bases: Bases, report: Report) -> bool:
+    """Whether nothing is to be made: every step has its record, and the image is verified."""
+    steps = steps_of(locked.recipe, locked.resolution, bases, jobs=1).steps
+    if any(step.unresolved for step in steps):
+        return False
+    last = plan(steps, lambda _step, key: store.record(key), lambda _step: None)[-1]
+    gate = RecipeGate(locked.recipe, locked.resolution, bases, store, report)
+    return last.status == "hit" and (locked.recipe.verification is None or gate.is_recorded(steps))
+
+
 def _require_resolved(planned: RecipeSteps) -> None:
     """Raises RefusedError for what a lock cannot answer, such as the GPU that a cache is made on."""
     unresolved = [step for step in planned.steps if step.unresolved]
@@ -112,23 +114,3 @@ def _require_resolved(planned: RecipeSteps) -> None:
             f"this machine cannot make what is to be built: {unresolved[0].unresolved}",
             "run it where that is there, or leave the step out: warm: false",
         )
-
-
-def _previous(recipe: Recipe) -> Lock | None:
-    return read_lock(lock_path(recipe.path)) if recipe.path is not None else None
-
-
-def _lock(recipe: Recipe, resolution: Resolution, report: Report, *, locked: bool, keep: bool) -> Lock:
-    path = lock_path(recipe.path) if recipe.path is not None else None
-    previous = _previous(recipe)
-    if locked:
-        return require_locked(recipe, previous, resolution)
-    lock = resolution.lock()
-    if path is not None and keep and (previous is None or previous != lock):
-        try:
-            write_lock(path, lock)
-            report(Note(f"{path} {'written' if previous is None else 'updated'}; commit it with the recipe"))
-        except RecipeError as error:
-            # The image does not need the file: a read-only checkout may still build.
-            report(Note(error.message, "warning"))
-    return lock

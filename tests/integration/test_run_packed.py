@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from enginebuild.lock import BaseLock, Lock, ModelLock, lock_path, write_lock
+from enginebuild.lock import BaseLock, Lock, ModelLock
+from enginebuild.lock_file import LockFile, lock_path, write_lock_file
 from enginebuild_cache import Digest, File, Tree
 from parts import cli, recipes
 from parts.busybox_base import BusyboxBase
@@ -121,7 +122,8 @@ def test_a_file_that_the_registry_cannot_take_is_refused_before_it_is_fetched(
     }
     tree = Tree.of([File("model.safetensors", Digest.of(b"weights"), 60 * 10**9)])
     model = ModelLock(asked, "0" * 40, tree)  # type: ignore[arg-type]
-    write_lock(lock_path(recipe), Lock(model, BaseLock("scratch", "linux/amd64", None), {"vllm": "0.33.0"}))
+    lock = Lock(model, BaseLock("scratch", "linux/amd64", None), {"vllm": "0.33.0"})
+    write_lock_file(lock_path(recipe), LockFile.of([lock]))
     ended = cli.enginebuild(command, recipe, "--cache-dir", tmp_path / "cache", "--push")
     assert ended.code == 5
     assert ended.stderr == (

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from enginebuild.lock import read_lock
+from enginebuild.lock_file import read_lock_file
 from enginebuild_cache import Record, Store
 from parts import cli, recipes
 from parts.busybox_base import BusyboxBase
@@ -193,10 +193,10 @@ def test_plan_tells_bytes_to_fetch_and_times_of_the_last_records(tmp_path: Path,
     assert (document["seconds"], document["unknown"]) == (0, ["fetch", "configure", "image"])
 
     cli.enginebuild("run", *words, "--output", tmp_path / "out", env=env).ok()
-    locked = read_lock(tmp_path / "tiny.lock")
+    locked = read_lock_file(tmp_path / "tiny.lock")
     assert locked is not None
     # Small files came when the model was resolved: their digests are not told otherwise.
-    weights = [file.size for file in locked.model.tree if file.path.endswith(".safetensors")]
+    weights = [file.size for file in locked.models[0].tree if file.path.endswith(".safetensors")]
     assert document["bytes_to_fetch"] == sum(weights)
     done = cli.enginebuild("plan", *words, "--output", tmp_path / "out", env=env).ok()
     assert [line.split()[:2] for line in done.stdout.splitlines()[:4]] == [

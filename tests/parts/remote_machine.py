@@ -8,6 +8,7 @@ from pathlib import Path
 
 from enginebuild.bases import Bases
 from enginebuild.events import Event, Note
+from enginebuild.locking import Cells, Locked, lock_cells
 from enginebuild.publish.layout import LayoutPublisher
 from enginebuild.recipe import read
 from enginebuild.remote.cache import RemoteCache
@@ -48,13 +49,15 @@ class Machine:
         """Run the recipe into a layout that did not exist before."""
         self.notes.clear()
         shutil.rmtree(self.folder / "out", ignore_errors=True)
+        bases, cells = Bases(self.folder, _no_registry), Cells([read(self.folder / "tiny.yaml")])
+        (locked,) = lock_cells(cells, self.store, bases, self._hear, keep=False)
+        assert isinstance(locked, Locked), locked
         return run(
-            read(self.folder / "tiny.yaml"),
+            locked,
             self.store,
-            Bases(self.folder, _no_registry),
+            bases,
             lambda tags: [LayoutPublisher(self.folder / "out", tags)],
             self._hear,
-            keep_lock=False,
             elsewhere=Shared(
                 RemoteCache(source) if source is not None else None,
                 RemoteCache(target) if target is not None else None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from enginebuild.cli.options import cache_option, json_option, overrides_option
+from enginebuild.cli.options import cache_option, cells_option, json_option, overrides_option
 
 if TYPE_CHECKING:
     from enginebuild.advise.advice import Candidate
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 @click.command("advise")
 @click.argument("recipe", required=False, type=click.Path(path_type=Path))
 @overrides_option
+@cells_option
 @click.option(
     "--tokens-per-month", default="100M,1B,10B", show_default=True, help="Volumes, such as 500k,100M,1.5B."
 )
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 def command(
     recipe: Path | None,
     overrides: tuple[str, ...],
+    cells: tuple[str, ...],
     tokens_per_month: str,
     gpu_price: str,
     throughputs: tuple[str, ...],
@@ -77,7 +79,7 @@ def command(
 
     volumes = tuple(amount(text, "--tokens-per-month") for text in tokens_per_month.split(","))
     asked, price = given(throughputs), priced(gpu_price)
-    known = _Known() if recipe is None else _of_recipe(recipe, overrides, cache_dir)
+    known = _Known() if recipe is None else _of_recipe(recipe, overrides, cells, cache_dir)
     circumstances = Circumstances(
         said(compile_minutes, "--compile-minutes") or known.minutes,
         said(recompiles_per_month, "--recompiles-per-month"),
@@ -101,15 +103,18 @@ class _Known:
     compile_gpus: int = 1
 
 
-def _of_recipe(path: Path, overrides: tuple[str, ...], cache_dir: Path | None) -> _Known:
+def _of_recipe(
+    path: Path, overrides: tuple[str, ...], cells: tuple[str, ...], cache_dir: Path | None
+) -> _Known:
     from enginebuild.advise.measured import compile_minutes, measured
     from enginebuild.check import read_checked
     from enginebuild.cli.tools import opened
-    from enginebuild.lock import lock_path, read_lock
+    from enginebuild.locking import previous_lock
+    from enginebuild.resolve import lock_for
     from enginebuild.steps.environment import gpu_count
 
-    recipe = read_checked(path, overrides)
-    locked = read_lock(lock_path(path))
+    recipe = read_checked(path, overrides, cells)
+    locked = lock_for(recipe, previous_lock(path))
     with opened(recipe.folder, cache_dir, jobs=1, as_json=False) as tools:
         found = measured(tools.store, recipe, None if locked is None else locked.model.tree.digest)
         minutes = compile_minutes(tools.store, recipe)

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
-from enginebuild.cli.options import cache_option, overrides_option, recipe_argument, runner_option
+from enginebuild.cli.options import (
+    cache_option,
+    cells_option,
+    overrides_option,
+    recipe_argument,
+    runner_option,
+)
+
+if TYPE_CHECKING:
+    from enginebuild.recipe import Recipe
 
 
 @click.command("check")
 @recipe_argument
 @overrides_option
+@cells_option
 @click.option(
     "--in-engine",
     is_flag=True,
@@ -25,6 +37,7 @@ from enginebuild.cli.options import cache_option, overrides_option, recipe_argum
 def command(
     recipe: Path,
     overrides: tuple[str, ...],
+    cells: tuple[str, ...],
     in_engine: bool,
     runner: Literal["docker", "local"] | None,
     cache_dir: Path | None,
@@ -43,26 +56,46 @@ def command(
     recipe says.
     """
     from enginebuild.builder import with_runner
-    from enginebuild.check import check_folder, read_checked, warnings_of
+    from enginebuild.check import check_folder, read_checked_cells, warnings_of
     from enginebuild.cli.fits import check_fit
-    from enginebuild.lock import lock_path, read_lock
+    from enginebuild.each_cell import each_cell
+    from enginebuild.locking import previous_lock
+    from enginebuild.recipe import chosen
+    from enginebuild.resolve import lock_for
 
-    checked = with_runner(read_checked(recipe, overrides), runner)
-    check_folder(checked)
-    for warning in warnings_of(checked):
+    read = chosen(read_checked_cells(recipe, overrides), cells)
+    checked = [with_runner(cell, runner) for cell in read]
+    each_cell(checked, check_folder)
+    for warning in dict.fromkeys(warning for cell in checked for warning in warnings_of(cell)):
         click.echo(f"warning: {warning}", err=True)
-    lock = read_lock(lock_path(recipe))
-    check_fit(checked, lock, cache_dir, online=online, explain=explain)
-    said = f"{checked.engine.type} {checked.engine.version}, {'' if lock else 'not '}locked"
+    previous = previous_lock(recipe)
+
+    def fitting(cell: Recipe) -> None:
+        if explain and len(checked) > 1:
+            click.echo(f"{cell.name}:")
+        check_fit(cell, lock_for(cell, previous), cache_dir, online=online, explain=explain)
+
+    each_cell(checked, fitting)
+    said = _said(checked, all(lock_for(cell, previous) for cell in checked))
     if not in_engine:
         click.echo(f"{recipe}: ok ({said})")
         return
+    found = dict.fromkeys(_validated(cell, cache_dir) for cell in checked)
+    click.echo("\n".join([f"{recipe}: ok ({said})", *found]))
+
+
+def _said(cells: Sequence[Recipe], locked: bool) -> str:
+    engines = dict.fromkeys(f"{cell.engine.type} {cell.engine.version}" for cell in cells)
+    count = [f"{len(cells)} cells"] if len(cells) > 1 else []
+    return ", ".join([*count, *engines, "locked" if locked else "not locked"])
+
+
+def _validated(cell: Recipe, cache_dir: Path | None) -> str:
+    """What the vLLM that will serve says of a configuration. Raises StepError."""
     from enginebuild.cli.runner import made_runner
     from enginebuild.cli.tools import opened
     from enginebuild.in_engine import validate_now
 
-    with opened(checked.folder, cache_dir, jobs=4, as_json=False) as tools:
-        found = validate_now(
-            checked, tools.store, tools.bases, tools.output, lambda: made_runner(checked, tools)
-        )
-    click.echo(f"{recipe}: ok ({said})\n{found.summary}")
+    with opened(cell.folder, cache_dir, jobs=4, as_json=False) as tools:
+        runner = partial(made_runner, cell, tools)
+        return validate_now(cell, tools.store, tools.bases, tools.output, runner).summary

@@ -33,10 +33,10 @@ _Kind = Literal["recipe", "lock", "image"]
 def command(a: str, b: str, platform: str, cache_dir: Path | None, as_json: bool) -> None:
     """Compare two recipes, locks or images by what decides the result.
 
-    A and B are of one kind: recipes (a.yaml), locks (a.lock), or images as for inspect (oci:FOLDER:TAG,
-    docker:NAME, or a registry's). Names, tags, limits and where things lie do not count. Of recipes the keys
-    of the steps are compared, before anything is built; of images labels, how they start, and layers by their
-    content.
+    A and B are of one kind: recipes (a.yaml, or a.yaml#CELL of a matrix), locks (a.lock), or images as for
+    inspect (oci:FOLDER:TAG, docker:NAME, or a registry's). Names, tags, limits and where things lie do not
+    count. Of recipes the keys of the steps are compared, before anything is built; of images labels, how they
+    start, and layers by their content.
 
     Exits with 0 whether they differ or not: the last line says it, and "equal" in the JSON.
     """
@@ -60,28 +60,35 @@ _ARTICLE = {"recipe": "a recipe", "lock": "a lock", "image": "an image"}
 def _kind(name: str) -> _Kind:
     if name.startswith(("oci:", "docker:")):
         return "image"
-    suffix = Path(name).suffix
-    if suffix == ".lock":
+    path, _ = _cell(name)
+    if path.suffix == ".lock":
         return "lock"
-    return "recipe" if suffix in (".yaml", ".yml", ".json") or Path(name).is_file() else "image"
+    return "recipe" if path.suffix in (".yaml", ".yml", ".json") or path.is_file() else "image"
+
+
+def _cell(name: str) -> tuple[Path, tuple[str, ...]]:
+    """A recipe, and the cell that is named behind it."""
+    path, mark, cell = name.partition("#")
+    return (Path(path), (cell,)) if mark and not Path(name).exists() else (Path(name), ())
 
 
 def _recipes(a: str, b: str, cache_dir: Path | None, platform: str) -> Difference:
     from enginebuild.difference import between_recipes
 
-    return between_recipes(_steps(Path(a), cache_dir), _steps(Path(b), cache_dir))
+    return between_recipes(_steps(a, cache_dir), _steps(b, cache_dir))
 
 
-def _steps(path: Path, cache_dir: Path | None) -> tuple[Recipe, Sequence[Step]]:
+def _steps(name: str, cache_dir: Path | None) -> tuple[Recipe, Sequence[Step]]:
     from enginebuild.check import read_checked
     from enginebuild.cli.tools import opened
-    from enginebuild.lock import lock_path, read_lock
+    from enginebuild.locking import previous_lock
     from enginebuild.resolve import resolve
     from enginebuild.steps import steps_of
 
-    recipe = read_checked(path)
+    path, cells = _cell(name)
+    recipe = read_checked(path, (), cells)
     with opened(recipe.folder, cache_dir, jobs=4, as_json=False) as tools:
-        resolution = resolve(recipe, read_lock(lock_path(path)), tools.store, tools.bases, tools.output)
+        resolution = resolve(recipe, previous_lock(path), tools.store, tools.bases, tools.output)
         return recipe, steps_of(recipe, resolution, tools.bases, jobs=1).steps
 
 
@@ -92,12 +99,17 @@ def _locks(a: str, b: str, cache_dir: Path | None, platform: str) -> Difference:
 
 
 def _lock(name: str) -> Lock:
-    from enginebuild.lock import read_lock
+    from enginebuild.lock_file import read_lock_file
 
-    found = read_lock(Path(name))
+    found = read_lock_file(Path(name))
     if found is None:
         raise RecipeError(f"{name}: there is no such lock", "run `enginebuild lock` to make it")
-    return found
+    if found.lock is None:
+        raise RecipeError(
+            f"{name} has the answers for several cells of a matrix",
+            "compare two cells: enginebuild diff recipe.yaml#CELL recipe.yaml#CELL",
+        )
+    return found.lock
 
 
 def _images(a: str, b: str, cache_dir: Path | None, platform: str) -> Difference:

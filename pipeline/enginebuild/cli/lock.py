@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from enginebuild.cli.options import cache_option, recipe_argument
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from enginebuild.lock_file import LockFile
+    from enginebuild.recipe import Recipe
+    from enginebuild.resolve import Resolution
 
 
 @click.command("lock")
@@ -18,28 +26,63 @@ def command(recipe: Path, cache_dir: Path | None, check: bool) -> None:
 
     Everything is asked for anew: the model's revision becomes its commit of today, with every file's size and
     sha256, and the base image's tag its digest. `enginebuild run` then builds from the lock without asking.
-    A model that cannot be served as the recipe says is refused with exit 5.
+    A model that cannot be served as the recipe says is refused with exit 5. A recipe with a matrix has one
+    lock, in which each model and base of its cells is once.
     """
-    from enginebuild.check import read_checked
+    from enginebuild.check import read_checked_cells
     from enginebuild.cli.tools import opened
+    from enginebuild.each_cell import each_cell
     from enginebuild.fit import fit
     from enginebuild.fits import facts_at_hand, refuse
-    from enginebuild.lock import drift, lock_path, read_lock, write_lock
-    from enginebuild.resolve import require_locked, resolve
+    from enginebuild.lock_file import LockFile, lock_path, write_lock_file
+    from enginebuild.locking import previous_lock, resolve_cells
+    from enginebuild.resolve import lock_for
 
-    checked = read_checked(recipe)
-    path = lock_path(recipe)
-    previous = read_lock(path)
-    with opened(checked.folder, cache_dir, jobs=4, as_json=False) as tools, tools.store.lease():
-        resolution = resolve(checked, None, tools.store, tools.bases, tools.output)
+    cells = read_checked_cells(recipe)
+    path, previous = lock_path(recipe), previous_lock(recipe)
+    with opened(recipe.parent, cache_dir, jobs=4, as_json=False) as tools, tools.store.lease():
+        found = list(resolve_cells(cells, None, tools.store, tools.bases, tools.output))
         if check:
-            require_locked(checked, previous, resolution)
+            _require_all(path, previous, found)
             click.echo(f"{path}: up to date")
             return
-        lock = resolution.lock()
-        if (facts := facts_at_hand(checked, lock, tools.store)) is not None:
-            refuse(checked, fit(checked, facts), tools.output)
-        written = write_lock(path, lock)
-        for change in drift(previous, lock) if previous is not None else ():
+        locks = [resolution.lock() for _, resolution in found]
+        file = LockFile.of(locks)
+
+        def fitting(cell: Recipe) -> None:
+            if (facts := facts_at_hand(cell, lock_for(cell, file), tools.store)) is not None:
+                refuse(cell, fit(cell, facts), tools.output)
+
+        each_cell(cells, fitting)
+        written = write_lock_file(path, file)
+        for change in _changes(previous, found):
             tools.output.advice(f"  {change}")
         click.echo(f"{path}: {'written' if written else 'up to date'}")
+
+
+def _require_all(path: Path, previous: LockFile | None, found: Sequence[tuple[Recipe, Resolution]]) -> None:
+    """Raises DriftError, also for a lock that answers what no cell asks any more."""
+    from enginebuild.errors import DriftError
+    from enginebuild.lock_file import LockFile
+    from enginebuild.resolve import require_locked
+
+    locks = [require_locked(recipe, previous, resolution) for recipe, resolution in found]
+    if previous is not None and previous != LockFile.of(locks):
+        raise DriftError(
+            f"{path}: the lock has answers that no cell of the recipe asks for",
+            (),
+            f"run `enginebuild lock {found[0][0].path}` and review the change",
+        )
+
+
+def _changes(previous: LockFile | None, found: Sequence[tuple[Recipe, Resolution]]) -> list[str]:
+    """What is another than before, each change once."""
+    from enginebuild.lock import drift
+    from enginebuild.resolve import lock_for
+
+    told: dict[str, None] = {}
+    for recipe, resolution in found:
+        before = lock_for(recipe, previous)
+        for change in drift(before, resolution.lock()) if before is not None else ():
+            told[str(change)] = None
+    return list(told)

@@ -15,6 +15,14 @@ def recipe_argument(function: F) -> F:
     return click.argument("recipe", type=click.Path(path_type=Path))(function)
 
 
+def recipes_argument(function: F) -> F:
+    """One or more recipes, or folders of them."""
+    argument = click.argument(
+        "recipes", nargs=-1, required=True, metavar="RECIPE…", type=click.Path(path_type=Path)
+    )
+    return argument(function)
+
+
 def overrides_option(function: F) -> F:
     return click.option(
         "--set",
@@ -22,6 +30,16 @@ def overrides_option(function: F) -> F:
         multiple=True,
         metavar="KEY=VALUE",
         help="Replace one value of the recipe, such as image.base=scratch. May be given again.",
+    )(function)
+
+
+def cells_option(function: F) -> F:
+    return click.option(
+        "--cell",
+        "cells",
+        multiple=True,
+        metavar="AXIS=VALUE",
+        help="Only the cells of the matrix with this value, or the one of this name. May be given again.",
     )(function)
 
 

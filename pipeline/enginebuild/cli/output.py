@@ -12,7 +12,18 @@ from typing import Any, Protocol, TextIO
 
 import click
 
-from enginebuild.events import Event, LogLine, Note, Progress, StepFinished, StepStarted, Waited, Waiting
+from enginebuild.event_json import document_of
+from enginebuild.events import (
+    Event,
+    InCell,
+    LogLine,
+    Note,
+    Progress,
+    StepFinished,
+    StepStarted,
+    Waited,
+    Waiting,
+)
 from enginebuild_cache import Json
 
 #: Seconds between two plain lines about the same bytes, where there is no terminal to draw a bar on.
@@ -66,22 +77,28 @@ class Plain:
 
     def __call__(self, event: Event) -> None:
         with self._mutex:
-            match event:
-                case Progress():
-                    self._progress(event)
-                case StepStarted():
-                    pass
-                case StepFinished(step, key, status, seconds):
-                    mark = click.style(f"{status:<5}", fg="green" if status == "hit" else "cyan")
-                    self._line(f"{step:<10} {mark}  {key.short}  {seconds:.2f} s")
-                case LogLine(step, text):
-                    self._line(click.style(f"{step} │ {text}", dim=True))
-                case Waiting(what, holder):
-                    self._line(f"waiting for {what}: {holder}")
-                case Waited(what, seconds):
-                    self._line(f"got {what} after {seconds:.0f} s")
-                case Note(text, level):
-                    self._line(click.style(f"warning: {text}", fg="yellow") if level == "warning" else text)
+            self._tell(event, "")
+
+    def _tell(self, event: Event, before: str) -> None:
+        """`before`: whose event it is, where there are several runs."""
+        match event:
+            case InCell(cell, inner):
+                self._tell(inner, f"{cell} │ ")
+            case Progress(label, done, total):
+                self._progress(Progress(f"{before}{label}", done, total))
+            case StepStarted():
+                pass
+            case StepFinished(step, key, status, seconds):
+                mark = click.style(f"{status:<5}", fg="green" if status == "hit" else "cyan")
+                self._line(f"{before}{step:<10} {mark}  {key.short}  {seconds:.2f} s")
+            case LogLine(step, text):
+                self._line(before + click.style(f"{step} │ {text}", dim=True))
+            case Waiting(what, holder):
+                self._line(f"{before}waiting for {what}: {holder}")
+            case Waited(what, seconds):
+                self._line(f"{before}got {what} after {seconds:.0f} s")
+            case Note(text, level):
+                self._line(before + _noted(text, level))
 
     def result(self, lines: tuple[str, ...], document: Mapping[str, Json]) -> None:
         self.close()
@@ -110,6 +127,11 @@ class Plain:
                 return
         rate = size(int(event.done / max(now - begun, 1e-6)))
         self._line(f"  {event.label}  {size(event.done)} of {size(event.total)}  {rate}/s")
+
+
+def _noted(text: str, level: str) -> str:
+    colour = {"warning": "yellow", "error": "red"}.get(level)
+    return text if colour is None else click.style(f"{level}: {text}", fg=colour)
 
 
 class Terminal(Plain):
@@ -162,29 +184,7 @@ class JsonLines:
         self._mutex = threading.Lock()
 
     def __call__(self, event: Event) -> None:
-        match event:
-            case Note(text, level):
-                self._write({"event": "note", "level": level, "text": text})
-            case StepStarted(step, key):
-                self._write({"event": "step_started", "step": step, "key": str(key)})
-            case StepFinished(step, key, status, seconds):
-                self._write(
-                    {
-                        "event": "step_finished",
-                        "step": step,
-                        "key": str(key),
-                        "status": status,
-                        "seconds": round(seconds, 3),
-                    }
-                )
-            case Progress(label, done, total):
-                self._write({"event": "progress", "label": label, "done": done, "total": total})
-            case LogLine(step, text):
-                self._write({"event": "log", "step": step, "text": text})
-            case Waiting(what, holder):
-                self._write({"event": "waiting", "what": what, "holder": holder})
-            case Waited(what, seconds):
-                self._write({"event": "waited", "what": what, "seconds": round(seconds, 3)})
+        self._write(document_of(event))
 
     def result(self, lines: tuple[str, ...], document: Mapping[str, Json]) -> None:
         self._write({"event": "result", **document})

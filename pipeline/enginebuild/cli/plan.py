@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,29 +13,38 @@ import click
 
 from enginebuild.cli.options import (
     cache_option,
+    cells_option,
     json_option,
     overrides_option,
     places_options,
-    recipe_argument,
+    recipes_argument,
 )
 from enginebuild.cli.output import size
 from enginebuild.cli.remote import NONE, asked_option, shared_of
 
 if TYPE_CHECKING:
+    from enginebuild.cli.places import Places
+    from enginebuild.cli.tools import Tools
+    from enginebuild.history import History
+    from enginebuild.locking import Cells
     from enginebuild.plan import PlannedStep
+    from enginebuild.preview import Preview
+    from enginebuild.recipe import Recipe
 
 
 @click.command("plan")
-@recipe_argument
+@recipes_argument
 @overrides_option
+@cells_option
 @cache_option
 @places_options
 @asked_option
 @click.option("--gpu-price", metavar="DOLLARS/h", help="Of one GPU: adds what the missing steps cost.")
 @json_option
 def command(
-    recipe: Path,
+    recipes: tuple[Path, ...],
     overrides: tuple[str, ...],
+    cells: tuple[str, ...],
     cache_dir: Path | None,
     push: bool,
     load: bool,
@@ -48,39 +59,79 @@ def command(
     is shown as unresolved, and all else is planned. What only a remote cache has is a hit, as in a run; its
     record is read, and none of its files.
 
+    With a matrix, or with several recipes or folders of them, a table has a line for each, and what they take
+    together is below it: a step that several share is made once.
+
     The times of missing steps are those of the record used last of each, this recipe's first; a step that was
     never made here is unknown.
     """
-    from enginebuild.check import read_checked
     from enginebuild.cli.places import Places
+    from enginebuild.cli.recipes import read_recipes
     from enginebuild.cli.tools import opened
     from enginebuild.estimate import gpu_price as priced
-    from enginebuild.preview import preview
+    from enginebuild.history import History
+    from enginebuild.previews import Previews
 
     price = None if gpu_price is None else priced(gpu_price)
-    checked = read_checked(recipe, overrides)
-    places = Places.of(checked, push=push, load=load, output=output)
-    with opened(checked.folder, cache_dir, jobs=4, as_json=False) as tools:
-        shown = preview(
-            checked,
-            tools.store,
-            tools.bases,
-            lambda tags: places.publishers(tags, tools.registry),
-            tools.output,
-            places.repository,
-            shared_of(checked, cache_from, NONE, tools.registry, jobs=4),
-        )
+    files = read_recipes(recipes, overrides, cells, None)
+    several = sum(len(file.chosen) for file in files) > 1
+
+    def places(cell: Recipe) -> Places:
+        folder = output / cell.name if several and output is not None else output
+        return Places.of(cell, push=push, load=load, output=folder)
+
+    with opened(Path(), cache_dir, jobs=4, as_json=False) as tools, tools.store.lease():
+        history = History(tools.store)
+        shown = [each for file in files for each in _planned(file, tools, history, places, cache_from)]
+    if several:
+        together = Previews(shown)
+        document, lines = together.to_json(price), together.lines(price, size)
+    else:
+        document, lines = shown[0].to_json(price), _whole(shown[0], price)
     if as_json:
-        click.echo(json.dumps(shown.to_json(price), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
         return
-    for step in shown.steps:
-        click.echo(_lines(step))
-    if shown.image is not None and shown.bytes_to_send is not None:
-        click.echo(f"image      {shown.image}, {size(shown.bytes_to_send)} to send")
-    if shown.bytes_to_take:
-        click.echo(f"to take    {size(shown.bytes_to_take)} from the remote cache")
-    for line in shown.estimate(price).lines(shown.name, size):
+    for line in lines:
         click.echo(line)
+
+
+def _planned(
+    file: Cells,
+    tools: Tools,
+    history: History,
+    places: Callable[[Recipe], Places],
+    cache_from: str | None,
+) -> Iterator[Preview]:
+    from enginebuild.bases import Bases
+    from enginebuild.locking import previous_lock, resolve_cells
+    from enginebuild.preview import preview
+
+    bases = Bases(file.chosen[0].folder, tools.registry)
+    previous = previous_lock(file.path)
+    for cell, resolution in resolve_cells(file.chosen, previous, tools.store, bases, tools.output):
+        at = places(cell)
+        yield preview(
+            cell,
+            resolution,
+            tools.store,
+            bases,
+            partial(at.publishers, registry=tools.registry),
+            tools.output,
+            at.repository,
+            shared_of(cell, cache_from, NONE, tools.registry, jobs=4),
+            history,
+        )
+
+
+def _whole(shown: Preview, price: float | None) -> Iterator[str]:
+    """Each step of one recipe, and what the missing ones take."""
+    for step in shown.steps:
+        yield _lines(step)
+    if shown.image is not None and shown.bytes_to_send is not None:
+        yield f"image      {shown.image}, {size(shown.bytes_to_send)} to send"
+    if shown.bytes_to_take:
+        yield f"to take    {size(shown.bytes_to_take)} from the remote cache"
+    yield from shown.estimate(price).lines(size)
 
 
 def _lines(planned: PlannedStep) -> str:

@@ -3,35 +3,49 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from enginebuild.cli.options import (
     cache_option,
+    cells_option,
     jobs_option,
     json_option,
     overrides_option,
     places_options,
-    recipe_argument,
+    recipes_argument,
     runner_option,
 )
-from enginebuild.cli.remote import mounting, remote_options, shared_of
+from enginebuild.cli.remote import remote_options
+
+if TYPE_CHECKING:
+    from enginebuild.cli.asked import Asked
+    from enginebuild.locking import Cells
 
 
 @click.command("run")
-@recipe_argument
+@recipes_argument
 @overrides_option
+@cells_option
 @cache_option
 @click.option("--locked", is_flag=True, help="Refuse (exit 4) if the lock is absent or does not fit.")
 @places_options
 @remote_options
 @runner_option
 @jobs_option
+@click.option(
+    "--parallel",
+    type=click.IntRange(1, 256),
+    help="Of several cells or recipes, how many at the same time (default: one for each GPU).",
+)
+@click.option("--fail-fast", is_flag=True, help="Of several, stop all when one fails.")
 @json_option
+@click.option("--resolved", type=click.Path(path_type=Path), hidden=True)
 def command(
-    recipe: Path,
+    recipes: tuple[Path, ...],
     overrides: tuple[str, ...],
+    cells: tuple[str, ...],
     cache_dir: Path | None,
     locked: bool,
     push: bool,
@@ -41,39 +55,69 @@ def command(
     cache_to: str | None,
     runner: Literal["docker", "local"] | None,
     jobs: int,
+    parallel: int | None,
+    fail_fast: bool,
     as_json: bool,
+    resolved: Path | None,
 ) -> None:
     """Build the image of a recipe and deliver it.
 
     Prints the image by digest. The first run writes RECIPE's lock beside it; commit both. What has been built
     before, here or by another recipe with the same inputs, is taken from the cache.
-    """
-    from enginebuild.builder import with_runner
-    from enginebuild.check import read_checked
-    from enginebuild.cli.places import Places
-    from enginebuild.cli.runner import made_runner
-    from enginebuild.cli.tools import opened
-    from enginebuild.run import run
 
-    checked = with_runner(read_checked(recipe, overrides), runner)
-    places = Places.of(checked, push=push, load=load, output=output)
-    with opened(checked.folder, cache_dir, jobs=jobs, as_json=as_json) as tools:
-        shared = shared_of(checked, cache_from, cache_to, tools.registry, jobs)
-        built = run(
-            checked,
+    With a matrix, or with several recipes or folders of them, each is a run of its own. A step that several
+    share is made once. A failure does not stop the others; the end is one table, and the exit code is that of
+    the first that failed.
+    """
+    from enginebuild.cli.asked import Asked
+    from enginebuild.cli.recipes import read_recipes
+
+    files = read_recipes(recipes, overrides, cells, runner)
+    asked = Asked(
+        overrides,
+        cache_dir,
+        locked,
+        push,
+        load,
+        output,
+        cache_from,
+        cache_to,
+        runner,
+        jobs,
+        as_json,
+        resolved,
+    )
+    if len(files) == 1 and len(files[0].chosen) == 1:
+        _run_one(files[0], asked)
+        return
+    from enginebuild.cli.run_cells import run_cells
+
+    run_cells(files, asked, parallel, fail_fast=fail_fast)
+
+
+def _run_one(cells: Cells, asked: Asked) -> None:
+    from enginebuild.cli.tools import opened
+    from enginebuild.errors import EngineBuildError
+    from enginebuild.locking import lock_cells
+
+    recipe = cells.chosen[0]
+    places = asked.places(recipe)
+    with (
+        opened(recipe.folder, asked.cache_dir, jobs=asked.jobs, as_json=asked.as_json) as tools,
+        tools.store.lease(),
+    ):
+        (locked,) = lock_cells(
+            cells,
             tools.store,
             tools.bases,
-            lambda tags: places.publishers(tags, mounting(tools.registry, shared)),
             tools.output,
-            locked=locked,
-            # A lock holds what the file says; with --set it would hold what one command line said.
-            keep_lock=not overrides,
-            jobs=jobs,
-            repository=places.repository,
-            send=places.send(tools.registry),
-            elsewhere=shared,
-            runner=lambda: made_runner(checked, tools),
+            locked=asked.locked,
+            keep=asked.keeps_lock,
+            resolved=asked.resolved,
         )
+        if isinstance(locked, EngineBuildError):
+            raise locked
+        built = asked.build(locked, tools, places, tools.output)
         tools.output.result(built.names, built.to_json())
         for advice in built.advice:
             tools.output.advice(advice)

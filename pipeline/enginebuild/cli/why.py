@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from enginebuild.cli.options import cache_option, json_option, overrides_option, recipe_argument
+from enginebuild.cli.options import (
+    cache_option,
+    cells_option,
+    json_option,
+    overrides_option,
+    recipe_argument,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,10 +27,16 @@ if TYPE_CHECKING:
 @recipe_argument
 @click.argument("step", required=False)
 @overrides_option
+@cells_option
 @cache_option
 @json_option
 def command(
-    recipe: Path, step: str | None, overrides: tuple[str, ...], cache_dir: Path | None, as_json: bool
+    recipe: Path,
+    step: str | None,
+    overrides: tuple[str, ...],
+    cells: tuple[str, ...],
+    cache_dir: Path | None,
+    as_json: bool,
 ) -> None:
     """Say for each step of a recipe, or for one, which field made it another than what is in the cache.
 
@@ -34,12 +46,15 @@ def command(
     """
     from enginebuild.check import read_checked
     from enginebuild.cli.tools import opened
+    from enginebuild.locking import previous_lock
     from enginebuild.preview import preview
+    from enginebuild.resolve import resolve
     from enginebuild.why import fields_at_fault, why
 
-    checked = read_checked(recipe, overrides)
-    with opened(checked.folder, cache_dir, jobs=4, as_json=False) as tools:
-        shown = preview(checked, tools.store, tools.bases, lambda _tags: [], tools.output)
+    checked = read_checked(recipe, overrides, cells)
+    with opened(checked.folder, cache_dir, jobs=4, as_json=False) as tools, tools.store.lease():
+        resolution = resolve(checked, previous_lock(recipe), tools.store, tools.bases, tools.output)
+        shown = preview(checked, resolution, tools.store, tools.bases, lambda _tags: [], tools.output)
     steps = tuple(planned for planned in shown.steps if planned.step.name != "publish")
     found = why(steps, shown.records, checked, step)
     fields = fields_at_fault(found)

@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 Check = Literal[
+    "architecture",
     "attention_heads",
     "builder_memory",
     "disk",
+    "dtype",
     "experts",
     "gpu_count",
     "kv_cache",
     "layers",
     "length",
     "memory",
+    "quantization",
     "quantization_groups",
     "unknown",
     "widths",

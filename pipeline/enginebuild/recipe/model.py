@@ -127,6 +127,7 @@ class Recipe:
 
     `allow` names checks that warn instead of refusing. `verification` is the gate before publishing, None for
     none. `remote` is the repository of the remote cache. `warm`: how a compile cache is made, None for none.
+    `cell`: the values of the matrix's axes as text; a recipe without a matrix has none.
     """
 
     name: str
@@ -145,6 +146,7 @@ class Recipe:
     remote: str | None
     path: Path | None = field(compare=False)
     root: MappingNode = field(compare=False, repr=False)
+    cell: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @property
     def folder(self) -> Path:
@@ -166,12 +168,20 @@ class Recipe:
         }
         return tuple(expand(tag, values) for tag in self.image.tags)
 
+    def shared_tags(self) -> tuple[str, ...]:
+        """Those tags that another image may have, too: neither the key nor the name is in them."""
+        own = [tag for tag in self.image.tags if "{key}" not in tag and "{name}" not in tag]
+        values = {"commit": f"{self.model.source}@{self.model.revision}", "version": self.engine.version}
+        return tuple(expand(tag, values) for tag in own)
+
     def located(self, problems: Sequence[Problem]) -> RecipeError:
         """What was found out later, in the form of a mistake in the file: place, line and caret."""
         return RecipeError(render_problems(problems, self.root))
 
 
-def from_values(values: Mapping[str, Json], path: Path | None, root: MappingNode) -> Recipe:
+def from_values(
+    values: Mapping[str, Json], path: Path | None, root: MappingNode, cell: Mapping[str, str]
+) -> Recipe:
     """The recipe of values that `format.RECIPE` has read without a problem."""
     engine = _engine(_mapping(values["engine"]))
     return Recipe(
@@ -191,6 +201,7 @@ def from_values(values: Mapping[str, Json], path: Path | None, root: MappingNode
         remote=_remote(values["cache"]),
         path=path,
         root=root,
+        cell=cell,
     )
 
 

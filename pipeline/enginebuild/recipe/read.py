@@ -5,15 +5,18 @@ from __future__ import annotations
 import codecs
 import stat
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from enginebuild.errors import Problem, RecipeError
+from enginebuild.recipe.cells import Cell, cells_of
+from enginebuild.recipe.choose import one_of
 from enginebuild.recipe.compose import Composer, UnreadableError
 from enginebuild.recipe.format import RECIPE
 from enginebuild.recipe.model import Recipe, from_values
 from enginebuild.recipe.modes import answer_for
 from enginebuild.recipe.node import MappingNode, ScalarNode, locate
-from enginebuild.recipe.overrides import apply
+from enginebuild.recipe.overrides import read_overrides
 from enginebuild.recipe.render import refuse
 from enginebuild.recipe.rules import check_rules
 from enginebuild.recipe.show import printable
@@ -34,30 +37,55 @@ def _nothing_wrong(_values: Mapping[str, Json]) -> Sequence[Problem]:
     return ()
 
 
-def read(path: Path, overrides: Sequence[str] = (), check_engine: EngineCheck = _nothing_wrong) -> Recipe:
-    """The recipe in a file, changed by `--set` texts (`image.base=scratch`). Raises RecipeError.
+def read_cells(
+    path: Path, overrides: Sequence[str] = (), check_engine: EngineCheck = _nothing_wrong
+) -> tuple[Recipe, ...]:
+    """The cells of the recipe in a file, changed by `--set` texts (`image.base=scratch`). Raises RecipeError.
 
-    What `check_engine` finds is shown together with the recipe's own mistakes.
+    A recipe without a matrix is one cell. What `check_engine` finds is shown together with the recipe's own
+    mistakes.
     """
-    return _recipe(_bytes_of(path), str(path), path, overrides, check_engine)
+    return _recipes(_bytes_of(path), str(path), path, overrides, check_engine)
+
+
+def read(path: Path, overrides: Sequence[str] = (), check_engine: EngineCheck = _nothing_wrong) -> Recipe:
+    """The recipe in a file that has one cell. Raises RecipeError."""
+    return one_of(read_cells(path, overrides, check_engine))
 
 
 def parse(text: bytes, name: str) -> Recipe:
     """The recipe in a text that messages call `name`; relative paths are as from the working folder."""
-    return _recipe(text, name, None, (), _nothing_wrong)
+    return one_of(_recipes(text, name, None, (), _nothing_wrong))
 
 
-def _recipe(
+def _recipes(
     content: bytes, name: str, path: Path | None, overrides: Sequence[str], check_engine: EngineCheck
-) -> Recipe:
+) -> tuple[Recipe, ...]:
     source = _decode(content, name)
     findings: list[Finding] = []
-    root = apply(_root(source, findings), overrides, findings)
-    values, problems = _examined(root, check_engine)
-    findings.extend(locate(root, problem) for problem in problems)
+    root = _root(source, findings)
+    cells = cells_of(root, read_overrides(overrides, findings), RECIPE.names(), findings)
+    wrong: dict[Finding, list[Cell]] = {}
+    recipes = []
+    for cell in cells:
+        values, problems = _examined(cell.root, check_engine)
+        for problem in problems:
+            wrong.setdefault(locate(cell.root, problem), []).append(cell)
+        if not problems and not findings:
+            recipes.append(from_values(values, path, cell.root, cell.values))
+    findings.extend(_told(finding, found, len(cells)) for finding, found in wrong.items())
     if findings:
         raise refuse(findings)
-    return from_values(values, path, root)
+    return tuple(recipes)
+
+
+def _told(finding: Finding, found: Sequence[Cell], count: int) -> Finding:
+    """With the cells that have the mistake, where others have it not."""
+    if len(found) == count:
+        return finding
+    values = ", ".join(f"{axis}={value}" for axis, value in found[0].values.items())
+    where = f"in {len(found)} of {count} cells, such as" if len(found) > 1 else "in the cell"
+    return replace(finding, message=f"{finding.message}, {where} {values}")
 
 
 def examine(content: bytes, name: str, check_engine: EngineCheck = _nothing_wrong) -> Sequence[Problem]:

@@ -76,6 +76,8 @@ PLACES: Mapping[str, str] = {
     "max_time_to_first_token_ms": "verify.performance.max_time_to_first_token_ms",
     "max_time_per_output_token_ms": "verify.performance.max_time_per_output_token_ms",
     "min_throughput_tokens_per_second": "verify.performance.min_throughput_tokens_per_second",
+    "matrix": "matrix",
+    "variants": "variants",
     "cache": "cache",
     "remote": "cache.remote",
     "compression": "image.compression",

@@ -180,7 +180,7 @@ ENGINE_ARGUMENTS = frozenset(
 #: Keys that a later version may have.
 LATER = frozenset(
     """
-    variants matrix publish env extends secrets
+    publish env extends secrets
     """.split()  # noqa: SIM905
 )
 

@@ -101,7 +101,7 @@ class RecipeGate:
         Raises RefusedError. An image that has its record needs neither.
         """
         wanted = self.recipe.verification
-        if wanted is None or self._is_recorded(steps):
+        if wanted is None or self.is_recorded(steps):
             return
         from enginebuild.runners.served import lacking  # imports Docker's SDK: slow
 
@@ -112,7 +112,8 @@ class RecipeGate:
                 "run it where that is there (DOCKER_HOST), or leave out verify",
             )
 
-    def _is_recorded(self, steps: Sequence[Step]) -> bool:
+    def is_recorded(self, steps: Sequence[Step]) -> bool:
+        """Whether the image of these steps was verified before."""
         planned = plan(steps, lambda _, key: self.store.record(key), lambda _: None)[-1]
         if planned.output is None or planned.status != "hit":
             return False

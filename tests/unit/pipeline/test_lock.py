@@ -9,7 +9,8 @@ import pytest
 
 from enginebuild import __version__
 from enginebuild.errors import Exit, RecipeError
-from enginebuild.lock import BaseLock, Lock, ModelLock, drift, lock_path, read_lock, write_lock
+from enginebuild.lock import BaseLock, Lock, ModelLock, drift
+from enginebuild.lock_file import LockFile, lock_path, read_lock_file, write_lock_file
 from enginebuild_cache import Digest, File, Tree
 
 TREE = Tree.of([File("model.safetensors", Digest.of(b"w"), 1), File("config.json", Digest.of(b"{}"), 2)])
@@ -58,23 +59,23 @@ def test_the_lock_lies_beside_the_recipe() -> None:
 
 def test_its_bytes(tmp_path: Path) -> None:
     path = tmp_path / "recipe.lock"
-    assert write_lock(path, LOCK) is True
+    assert write_lock_file(path, LockFile.of([LOCK])) is True
     assert path.read_text() == TEXT
     assert path.stat().st_mode & 0o777 == 0o644
-    assert read_lock(path) == LOCK
+    assert read_lock_file(path) == LockFile.of([LOCK])
 
 
 def test_writing_it_again_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "recipe.lock"
-    write_lock(path, LOCK)
+    write_lock_file(path, LockFile.of([LOCK]))
     before = path.stat()
-    assert write_lock(path, LOCK) is False
+    assert write_lock_file(path, LockFile.of([LOCK])) is False
     assert path.stat().st_mtime_ns == before.st_mtime_ns
     assert [entry.name for entry in tmp_path.iterdir()] == ["recipe.lock"]
 
 
 def test_no_lock(tmp_path: Path) -> None:
-    assert read_lock(tmp_path / "recipe.lock") is None
+    assert read_lock_file(tmp_path / "recipe.lock") is None
 
 
 @pytest.mark.parametrize(
@@ -96,7 +97,7 @@ def test_what_is_no_lock_is_refused(tmp_path: Path, content: str, detail: str) -
     path = tmp_path / "recipe.lock"
     path.write_text(content)
     with pytest.raises(RecipeError) as caught:
-        read_lock(path)
+        read_lock_file(path)
     assert caught.value.message == f"{path}: not a lock: {detail}"
     assert caught.value.hint == "restore it from version control, or delete it and run `enginebuild lock`"
     assert caught.value.exit is Exit.RECIPE
@@ -108,7 +109,7 @@ def test_a_licence_is_kept_where_the_model_names_one() -> None:
     lock = Lock.from_json(document)
     assert (lock.model.licence, LOCK.model.licence) == ("apache-2.0", None)
     assert lock.model.asked == LOCK.model.asked
-    assert json.loads(lock.to_bytes()) == document
+    assert lock.to_json() == document
     assert [str(change) for change in drift(LOCK, lock)] == ["model.licence: (absent) → apache-2.0"]
 
 

@@ -14,7 +14,7 @@ import enginebuild
 from enginebuild.engines.tensorrt_llm.quantize import QFORMATS
 from enginebuild.engines.tensorrt_llm.table import keys, options
 from enginebuild.quantizers.forms import FORMS
-from enginebuild.recipe import catalogue, parse
+from enginebuild.recipe import catalogue, read_cells
 from enginebuild.recipe.format import RECIPE
 from enginebuild.recipe.gpu import candidates
 from enginebuild.recipe.methods import METHODS, SUPPORTED, TOOLS, default_tool
@@ -148,20 +148,24 @@ def _recipe_around(path: str) -> dict[str, Any]:
     elif path.startswith("verify.quality"):
         document["quantization"] = "fp8_per_channel_per_token"
         document["verify"] = {"quality": {"prompts": ["Water boils at"], "max_exact_match_drop": 0.2}}
+    elif path == "variants":
+        document["matrix"] = PATHS["matrix"].example
     elif name == "environment":
         document["builder"] = {"runner": "local"}
     return document
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_the_example_of_a_field_is_accepted(path: str) -> None:
+def test_the_example_of_a_field_is_accepted(path: str, tmp_path: Path) -> None:
     document = section = _recipe_around(path)
     *above, name = path.split(".")
     for key in above:
         section[key] = dict(section[key]) if isinstance(section.get(key), dict) else {}
         section = section[key]
     section[name] = PATHS[path].example
-    parse(json.dumps(document).encode(), "r.yaml")
+    recipe = tmp_path / "r.json"
+    recipe.write_text(json.dumps(document))
+    read_cells(recipe)
 
 
 def test_texts_of_fields_are_sentences() -> None:

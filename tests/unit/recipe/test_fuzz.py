@@ -13,7 +13,7 @@ from enginebuild.errors import RecipeError
 from enginebuild.recipe import Recipe, parse
 from enginebuild.recipe.compose import Composer, UnreadableError
 from enginebuild.recipe.node import MappingNode
-from enginebuild.recipe.overrides import apply
+from enginebuild.recipe.overrides import apply, read_overrides
 from enginebuild.recipe.text import Finding, Source
 
 SOUND = """\
@@ -131,7 +131,8 @@ def test_overrides(text: str) -> None:
     root = Composer(Source("r.yaml", SOUND)).compose()
     assert isinstance(root, MappingNode)
     try:
-        changed = apply(root, [text, f"image.base={text}", f"{text}=1"], findings)
+        overrides = read_overrides([text, f"image.base={text}", f"{text}=1"], findings)
+        changed = apply(root, overrides, findings)
     except UnreadableError as error:
         raise AssertionError("an override's own mistake is a finding") from error
     assert isinstance(changed, MappingNode)

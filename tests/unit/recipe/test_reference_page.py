@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from enginebuild.check import read_checked
+from enginebuild.check import read_checked_cells
 from enginebuild.errors import RecipeError
 from enginebuild.recipe import parse
 from enginebuild.recipe.compose import DEEPEST, MOST_ALIASED, MOST_VALUES
@@ -44,7 +44,7 @@ def test_generated_parts() -> None:
 def test_recipes_on_the_page(recipe: str, tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text(recipe)
-    read_checked(path)
+    read_checked_cells(path)
 
 
 def test_the_whole_recipe_has_every_key() -> None:

@@ -62,8 +62,8 @@ def command(
     With a matrix, or with several recipes or folders of them, a table has a line for each, and what they take
     together is below it: a step that several share is made once.
 
-    The times of missing steps are those of the record used last of each, this recipe's first; a step that was
-    never made here is unknown.
+    The times of missing steps are those of this recipe's records, else of another recipe's, scaled to this
+    one's size, else modelled. Each says which, and how far off it may be.
     """
     from enginebuild.cli.places import Places
     from enginebuild.cli.recipes import read_recipes

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from enginebuild.events import Report
 from enginebuild.lock import ModelLock
 from enginebuild.sources import ModelRequest, ResolvedModel, fetch
-from enginebuild.step import Step
+from enginebuild.step import Result, Step
 from enginebuild.steps.layers import followers, keep
 from enginebuild_cache import Json, Store, Tree
 
 FETCH_VERSION = 1
+#: In a record's provenance: the bytes that were not in the cache already.
+FETCHED = "fetched_bytes"
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,8 @@ class Fetch:
     jobs: int
     whole: bool = True
 
-    def __call__(self, inputs: Mapping[str, Tree], store: Store, report: Report) -> Tree:
+    def __call__(self, inputs: Mapping[str, Tree], store: Store, report: Report) -> Result:
+        missing = {file.digest: file.size for file in self.model.tree if not store.has(file.digest)}
         resolved = ResolvedModel(
             self.request.source, self.request.revision, self.model.commit, self.model.tree, licence=None
         )
@@ -48,7 +51,7 @@ class Fetch:
         for follower in watching.values():
             if (descriptor := follower.descriptor) is not None:
                 keep(follower.layer, descriptor, store)
-        return self.model.tree
+        return Result(self.model.tree, {FETCHED: sum(missing.values())})
 
 
 def fetch_step(

@@ -8,6 +8,7 @@ Check = Literal[
     "architecture",
     "attention_heads",
     "builder_memory",
+    "calibration",
     "disk",
     "dtype",
     "experts",

@@ -41,7 +41,11 @@ def edit(folder: Path, old: str, new: str, name: str = "tiny") -> None:
 
 
 def records(folder: Path) -> dict[str, Record]:
-    return {record.step: record for record in Store.open(folder / "cache").records()}
+    return records_at(folder / "cache")
+
+
+def records_at(cache: Path) -> dict[str, Record]:
+    return {record.step: record for record in Store.open(cache).records()}
 
 
 def since(record: Record) -> str:
@@ -186,11 +190,15 @@ def test_plan_tells_bytes_to_fetch_and_times_of_the_last_records(tmp_path: Path,
     words = (recipe, "--cache-dir", tmp_path / "cache")
     before = cli.enginebuild("plan", *words, env=env).ok()
     assert before.stdout.splitlines()[4:] == [
-        "time       unknown for fetch, configure, image",
+        "time       under 1 s, between under 1 s and 3 s",
+        "  fetch      under 1 s             model: 100 MB/s, an assumed line of 1 Gbit/s; ×4 either way",
+        "  configure  under 1 s             model: small files; ×5 either way",
+        "  image      under 1 s             model: 1.2 GB/s digested, 15 MB/s compressed; ×3 either way",
+        "  publish    under 1 s             model: a disk that is written at 400 MB/s; ×4 either way",
         "to fetch   1.0 MB",
     ]
     document = cli.enginebuild("plan", *words, "--json", env=env).ok().document["estimate"]
-    assert (document["seconds"], document["unknown"]) == (0, ["fetch", "configure", "image"])
+    assert (document["unknown"], {step["origin"] for step in document["steps"]}) == ([], {"model"})
 
     cli.enginebuild("run", *words, "--output", tmp_path / "out", env=env).ok()
     locked = read_lock_file(tmp_path / "tiny.lock")
@@ -209,13 +217,18 @@ def test_plan_tells_bytes_to_fetch_and_times_of_the_last_records(tmp_path: Path,
 
     changed = ("--set", "dtype=float32", "--gpu-price", "2.5/h")
     then = cli.enginebuild("plan", *words, *changed, env=env).ok().stdout.splitlines()
-    assert then[-2:] == [
-        "time       configure under 1 s, image under 1 s",
-        "cost       0.00 $ for 0.0 GPU minutes at 2.5 $/h",
-    ]
+    today = str(records_at(tmp_path / "cache")["configure"].provenance["finished"]).partition("T")[0]
+    own = f"this recipe's record of {today}; ×1.3 either way"
+    assert then[-5].startswith("time       under 1 s")
+    assert then[-4:-2] == [f"  {step:<9}  under 1 s             {own}" for step in ("configure", "image")]
+    assert then[-1] == "cost       0.00 $ for 0.0 GPU minutes at 2.5 $/h"
     told = cli.enginebuild("plan", *words, *changed, "--json", env=env).ok().document["estimate"]
-    assert [step["name"] for step in told["steps"]] == ["configure", "image"]
-    assert [step["since"]["subject"] for step in told["steps"]] == ["tiny", "tiny"]
+    assert [(step["name"], step["origin"]) for step in told["steps"]] == [
+        ("configure", "this recipe's record"),
+        ("image", "this recipe's record"),
+        ("publish", "model"),
+    ]
+    assert [step["since"]["subject"] for step in told["steps"][:2]] == ["tiny", "tiny"]
     assert (told["gpu_price"], told["cost"], told["bytes_to_fetch"]) == (2.5, 0, 0)
 
 
@@ -223,7 +236,32 @@ def test_plan_says_whose_times_these_are(folder: Path) -> None:
     run(folder)
     edit(folder, "name: tiny", "name: other", "other")
     told = ask(folder, "plan", "other.yaml", "--set", "dtype=float32").ok().stdout.splitlines()
-    assert told[-1] == "time       configure under 1 s (as for tiny), image under 1 s (as for tiny)"
+    today = str(records(folder)["image"].provenance["finished"]).partition("T")[0]
+    assert told[-3:-1] == [
+        f"  {step:<9}  under 1 s             tiny's record of {today}; ×1.3 either way"
+        for step in ("configure", "image")
+    ]
+
+
+def test_plan_takes_the_line_that_earlier_fetches_had(tmp_path: Path) -> None:
+    for name, shards in (("small", 2), ("large", 6)):
+        write_checkpoint(tmp_path / "hub" / "org" / name, shards=shards, shard_size=1 << 20)
+        recipes.write(tmp_path, f"hf://org/{name}@main", name=name)
+    words = ("--cache-dir", tmp_path / "cache", "--output", tmp_path / "out", "--json")
+    with HubServer(tmp_path / "hub") as hub:
+        env = {"HF_ENDPOINT": hub.endpoint}
+        cli.enginebuild("run", tmp_path / "small.yaml", *words, env=env).ok()
+        plan = cli.enginebuild("plan", tmp_path / "large.yaml", *words, env=env).ok().document["estimate"]
+    fetched = records_at(tmp_path / "cache")["fetch"].provenance
+    assert fetched["fetched_bytes"] == pytest.approx(2 << 20, rel=0.001)
+    fetch = plan["steps"][0]
+    assert (fetch["name"], fetch["origin"]) == ("fetch", "another recipe's record")
+    # Two of its six shards are those of the small one.
+    assert fetch["scale"] == pytest.approx(2, rel=0.001)
+    seconds = fetched["seconds"]
+    assert isinstance(seconds, float)
+    assert fetch["seconds"] == pytest.approx(2 * seconds, abs=0.01)
+    assert fetch["said"].endswith(", scaled by 2")
 
 
 def test_plan_refuses_what_is_no_price(folder: Path) -> None:

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,8 @@ from enginebuild.errors import SourceError, StepError
 from enginebuild.events import Event, Note, Progress, Waited, Waiting, silent
 from enginebuild.execution import CommandFailed, ContainerEnvironment, Execution, Folders, GpuNeed, Limits
 from enginebuild.runners import Pullable, make
+from enginebuild.runners.containers import sweep
+from enginebuild.runners.engine import engine
 from enginebuild.runners.gpu_locks import gpu_locks
 from enginebuild.runners.machine import this_machine
 from enginebuild.runners.reservation import reserved
@@ -425,6 +428,27 @@ def test_a_gpu_of_another_run_is_waited_for_outside_the_time_limit(
     assert (waiting.what, waiting.holder.rpartition(", ")[2]) == ("GPU 0", "step quantize")
     assert isinstance(waited, Waited)
     assert waited.seconds > 4
+
+
+def test_runs_that_sweep_at_the_same_time_do_not_hinder_each_other(
+    image: ContainerEnvironment, folders: Folders, docker_engine: DockerEngine
+) -> None:
+    make("docker", silent).run(execution(image, "true"), folders, lambda _line: None)  # pulls
+    name = f"{image.reference.removesuffix(':latest')}@{image.digest}"
+    label = ("--label", f"enginebuild.run={os.uname().nodename} {2**22 + 1} 1")
+    for _ in range(4):
+        docker_engine.docker("create", *label, name, "true")
+        docker_engine.docker("volume", "create", *label)
+
+    def swept() -> None:
+        with engine() as client:
+            barrier.wait(30)
+            sweep(client)
+
+    barrier = threading.Barrier(4)
+    with ThreadPoolExecutor() as pool:
+        for sweeping in [pool.submit(swept) for _ in range(4)]:
+            sweeping.result()
 
 
 H100S = f"{GPU}, 9.0, 81559, 81004"

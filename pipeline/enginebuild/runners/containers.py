@@ -83,13 +83,18 @@ def is_ours_alone(names: Sequence[str]) -> bool:
 
 
 def sweep(client: docker.DockerClient) -> None:
-    """Remove what killed runs of this host left: it holds GPUs, secrets and room."""
+    """Remove what killed runs of this host left: it holds GPUs, secrets and room.
+
+    Another run may be at the same: what cannot be removed is left to it.
+    """
     for found in client.containers.list(all=True, filters={"label": LABEL}, ignore_removed=True):
         if is_gone(found.labels.get(LABEL, "")):
-            found.remove(force=True, v=True)
+            with contextlib.suppress(docker.errors.APIError):
+                found.remove(force=True, v=True)
     for left in client.volumes.list(filters={"label": LABEL}):
         if is_gone((left.attrs.get("Labels") or {}).get(LABEL, "")):
-            left.remove(force=True)
+            with contextlib.suppress(docker.errors.APIError):
+                left.remove(force=True)
     for image in client.images.list(filters={"reference": f"{IMAGES}*"}):
         for name in image.tags:
             if name.startswith(IMAGES) and is_gone(owner_in(name)):

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -123,6 +123,35 @@ def test_nobody_waits_for_a_gpu_that_is_given_back(log: Path) -> None:
             assert found == TWO.gpus
             assert set(gpu_locks().holders(each.uuid for each in found).values()) != set()
         assert gpu_locks().holders(each.uuid for each in TWO.gpus) == {}
+
+
+def test_all_or_none() -> None:
+    first, second = (each.uuid for each in TWO.gpus)
+    locks = gpu_locks()
+    with locks.taken([second], "step a") as taken, locks.taken([second, first], "step b") as both:
+        assert (taken, both) == (True, False)
+        assert list(locks.holders([first, second])) == [second]
+
+
+def test_a_wait_is_told_once_however_long_the_queue() -> None:
+    heard: list[Event] = []
+
+    def told(event: Event) -> None:
+        heard.append(event)
+        if isinstance(event, Waiting):
+            threading.Timer(0.1, one.close).start()
+            threading.Timer(reservation._POLL + 0.5, other.close).start()
+
+    with ExitStack() as one, ExitStack() as other:
+        one.enter_context(reserved(GpuNeed(ids=("0",)), "one", lambda: TWO, silent))
+        other.enter_context(reserved(GpuNeed(ids=("1",)), "other", lambda: TWO, silent))
+        with reserved(GpuNeed(2), "compile", lambda: TWO, told) as found:
+            assert found == TWO.gpus
+    waiting, waited = heard
+    assert isinstance(waiting, Waiting)
+    assert waiting.what == "GPU 0, 1"
+    assert [text.rpartition(" ")[2] for text in waiting.holder.split("; ")] == ["one", "other"]
+    assert waited == Waited("GPU 0, 1", pytest.approx(2 * reservation._POLL, abs=0.9))
 
 
 def test_an_error_gives_them_back() -> None:

@@ -70,7 +70,9 @@ class CellProcess:
             if last.get("event") == "error":
                 hint = str(last.get("hint") or "")
                 return Ended(_exit(code), seconds, message=str(last["message"]), hint=hint)
-            return Ended(_exit(code), seconds, message=_silent_end(code, complaints))
+            # One that is stopped while Python starts ends in other ways than 130.
+            how = Exit.INTERRUPTED if self._stopped else _exit(code)
+            return Ended(how, seconds, message=_silent_end(code, complaints))
 
     def stop(self) -> None:
         """Let it clean up and end, as Ctrl-C does."""

@@ -71,9 +71,7 @@ def _require_name(cells: Sequence[Recipe], name: str) -> None:
 def _known(cells: Sequence[Recipe]) -> str:
     if len(cells) == 1:
         return f"the recipe has one cell, {cells[0].name}"
-    return (
-        f"choose with --cell AXIS=VALUE or --cell NAME; the names are {_some([cell.name for cell in cells])}"
-    )
+    return f"choose with --cell AXIS=VALUE or --cell NAME: {_some([cell.name for cell in cells])}"
 
 
 def _some(texts: Sequence[str]) -> str:

@@ -157,16 +157,16 @@ def test_an_unresolved_step_cannot_be_built(store: Store) -> None:
 
 
 def test_a_wait_for_gpus_is_no_time_that_a_step_took(tmp_path: Path) -> None:
-    def waits(_inputs: Mapping[str, Tree], _store: Store, report: Report) -> Tree:
+    def waits(inputs: Mapping[str, Tree], store: Store, report: Report) -> Tree:
         time.sleep(0.5)
         report(Waited("GPU 0", 0.2))
         report(Waited("GPU 1", 0.2))
         return Tree.of([])
 
     heard: list[Event] = []
-    store = Store.open(tmp_path / "cache")
-    made = build((Step("compile", 1, {}, waits),), "tiny", store, heard.append)["compile"]
-    record = store.record(made.key)
+    cache = Store.open(tmp_path / "cache")
+    made = build((Step("compile", 1, {}, waits),), "tiny", cache, heard.append)["compile"]
+    record = cache.record(made.key)
     assert record is not None
     assert isinstance(record.provenance["seconds"], float)
     assert 0.1 <= record.provenance["seconds"] < 0.5 <= made.seconds

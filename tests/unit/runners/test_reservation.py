@@ -30,6 +30,11 @@ ONE = machine(1)
 TWO = machine(2)
 
 
+def unexpected(event: Event) -> None:
+    """A Report where nobody waits and nothing is worth a warning."""
+    pytest.fail(str(event))
+
+
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
     return tmp_path / "log"
@@ -119,7 +124,7 @@ def test_a_killed_holder_s_gpu_is_free_and_the_holder_is_named_once(log: Path) -
 
 def test_nobody_waits_for_a_gpu_that_is_given_back(log: Path) -> None:
     for _ in range(3):
-        with reserved(GpuNeed(2), "compile", lambda: TWO, pytest.fail) as found:
+        with reserved(GpuNeed(2), "compile", lambda: TWO, unexpected) as found:
             assert found == TWO.gpus
             assert set(gpu_locks().holders(each.uuid for each in found).values()) != set()
         assert gpu_locks().holders(each.uuid for each in TWO.gpus) == {}
@@ -151,21 +156,23 @@ def test_a_wait_is_told_once_however_long_the_queue() -> None:
     assert isinstance(waiting, Waiting)
     assert waiting.what == "GPU 0, 1"
     assert [text.rpartition(" ")[2] for text in waiting.holder.split("; ")] == ["one", "other"]
-    assert waited == Waited("GPU 0, 1", pytest.approx(2 * reservation._POLL, abs=0.9))
+    assert isinstance(waited, Waited)
+    assert waited.what == "GPU 0, 1"
+    assert waited.seconds > reservation._POLL
 
 
 def test_an_error_gives_them_back() -> None:
     with pytest.raises(KeyError), reserved(GpuNeed(1), "compile", lambda: ONE, silent):
         raise KeyError
-    with reserved(GpuNeed(1), "compile", lambda: ONE, pytest.fail):
+    with reserved(GpuNeed(1), "compile", lambda: ONE, unexpected):
         pass
 
 
 def test_the_other_gpu_is_taken_without_a_wait() -> None:
     emptier = Machine((gpu("0"), gpu("1", 5 * MIB)))
     with (
-        reserved(GpuNeed(1), "compile", lambda: emptier, pytest.fail) as first,
-        reserved(GpuNeed(1), "compile", lambda: emptier, pytest.fail) as second,
+        reserved(GpuNeed(1), "compile", lambda: emptier, unexpected) as first,
+        reserved(GpuNeed(1), "compile", lambda: emptier, unexpected) as second,
     ):
         assert [each.index for each in (*first, *second)] == ["0", "1"]
 
@@ -201,7 +208,7 @@ def test_what_does_not_fit_is_refused_whoever_has_it() -> None:
     with (
         reserved(GpuNeed(1), "quantize", lambda: ONE, silent),
         pytest.raises(StepError) as error,
-        reserved(GpuNeed(1, compute_capability="9.0"), "compile", lambda: ONE, pytest.fail),
+        reserved(GpuNeed(1, compute_capability="9.0"), "compile", lambda: ONE, unexpected),
     ):
         pass
     assert error.value.message == (
@@ -274,7 +281,7 @@ def test_a_file_of_ours_that_somebody_gave_this_name_is_not_written_to() -> None
     path = gpu_locks().path(ONE.gpus[0].uuid)
     path.parent.mkdir()
     path.write_text("precious\n")
-    with reserved(GpuNeed(1), "compile", lambda: ONE, pytest.fail):
+    with reserved(GpuNeed(1), "compile", lambda: ONE, unexpected):
         assert path.read_text() == "precious\n"
         assert gpu_locks().holders([ONE.gpus[0].uuid]) == {ONE.gpus[0].uuid: "precious"}
     assert path.read_text() == "precious\n"
@@ -282,7 +289,7 @@ def test_a_file_of_ours_that_somebody_gave_this_name_is_not_written_to() -> None
 
 def test_a_holder_s_words_cannot_steer_a_terminal() -> None:
     uuid = ONE.gpus[0].uuid
-    with reserved(GpuNeed(1), "compile", lambda: ONE, pytest.fail):
+    with reserved(GpuNeed(1), "compile", lambda: ONE, unexpected):
         gpu_locks().path(uuid).write_text("process \x1b[2J1\n" + "x" * 300)
         (said,) = gpu_locks().holders([uuid]).values()
     assert said == "process [2J1".ljust(200, "x")
@@ -318,7 +325,7 @@ def test_users_reserve_from_each_other(first: str, tmp_path: Path, monkeypatch: 
     monkeypatch.chdir(folder)
     monkeypatch.setenv(PLACE, ".")  # another user may not pass the folders above it
     if first == "root":
-        with _umask(0o077), reserved(GpuNeed(1), "once", lambda: ONE, pytest.fail):
+        with _umask(0o077), reserved(GpuNeed(1), "once", lambda: ONE, unexpected):
             pass
     before, after = os.pipe(), os.pipe()
     child = os.fork()
@@ -327,7 +334,7 @@ def test_users_reserve_from_each_other(first: str, tmp_path: Path, monkeypatch: 
         try:
             os.setuid(12345)
             os.umask(0o077)
-            with reserved(GpuNeed(1), "of another", lambda: ONE, pytest.fail):
+            with reserved(GpuNeed(1), "of another", lambda: ONE, unexpected):
                 os.write(before[1], b".")
                 os.read(after[0], 1)
             code = 0

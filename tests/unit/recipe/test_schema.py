@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 import enginebuild.recipe
-from enginebuild.recipe import json_schema, parse
+from enginebuild.recipe import json_schema, read_cells
 from parts.recipe_mistakes import recipes
 
 FILE = Path(enginebuild.recipe.__file__).parent / "recipe.schema.json"
@@ -129,7 +129,7 @@ def test_examples_in_the_schema_are_valid() -> None:
 @pytest.mark.parametrize("recipe", sorted((Path(__file__).parents[3] / "recipes").glob("*.yaml")), ids=str)
 def test_recipes_that_ship_are_valid(recipe: Path) -> None:
     VALIDATOR.validate(yaml.safe_load(recipe.read_text("utf-8")))
-    parse(recipe.read_bytes(), recipe.name)
+    read_cells(recipe)
 
 
 MISTAKES = [recipe for recipe in recipes() if not recipe.stem.startswith(NOT_OF_THE_DOCUMENT)]

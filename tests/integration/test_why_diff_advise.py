@@ -280,10 +280,12 @@ TABLE = (
 
 def test_advise_gives_the_table_of_its_page(tmp_path: Path) -> None:
     shown = cli.enginebuild("advise", *TABLE, "--plot", tmp_path / "cost.svg").ok().stdout
+    cli.enginebuild("advise", *TABLE, "--plot", tmp_path / "cost.png").ok()
     page = (recipes.ROOT / "docs" / "advise.md").read_text()
     table = page.split("```\n")[1]
     assert shown.startswith(table)
     assert (tmp_path / "cost.svg").read_bytes().startswith(b"<svg ")
+    assert (tmp_path / "cost.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     document = cli.enginebuild("advise", *TABLE, "--json").ok().document
     uses = {each["name"]: each["uses"] for each in document["candidates"]}
     assert [use["gpu_hours"] for use in uses["vllm"]] == [150, 1500, 15000]

@@ -1,27 +1,22 @@
-"""Cost over volume as a picture: a line per candidate, and a mark where two cost the same.
-
-SVG is written here. PNG is drawn from it by CairoSVG, which is no dependency of enginebuild.
-"""
+"""Cost over volume as a picture: a line per candidate, and a mark where two cost the same."""
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from xml.sax.saxutils import escape
 
-from enginebuild.advise.advice import Advice
+from enginebuild.advise.advice import Advice, Candidate
 from enginebuild.advise.figure import grouped, shown_amount
+from enginebuild.advise.shapes import Dot, Label, Line, Picture, Point, Shape
 from enginebuild.errors import RecipeError
 
 _WIDTH, _HEIGHT = 760, 460
 _LEFT, _RIGHT, _TOP, _BOTTOM = 80, 30, 76, 60
-_LEGEND = 48
-_COLOURS = ("#4c78a8", "#e4572e", "#54a24b", "#b279a2", "#9d755d", "#72b7b2")
+_LEGEND = 46
+_GRID, _AXIS, MARK = "#e3e3e3", "#555555", "#333333"
+COLOURS = ("#4c78a8", "#e4572e", "#54a24b", "#b279a2", "#9d755d", "#72b7b2")
 _POINTS = 80
-#: A PNG has so many pixels for one of the SVG.
-_SCALE = 2
 
 
 def write_chart(advice: Advice, path: Path) -> None:
@@ -40,34 +35,26 @@ def picture(advice: Advice, suffix: str) -> bytes:
     if not advice.known:
         raise RecipeError("--plot has nothing to draw: no throughput is known", "give --throughput")
     drawn = chart(advice)
-    return drawn if suffix == ".svg" else _png(drawn)
+    return drawn.svg() if suffix == ".svg" else _png(drawn)
 
 
-def _png(drawn: bytes) -> bytes:
+def _png(drawn: Picture) -> bytes:
     try:
-        cairosvg = importlib.import_module("cairosvg")
-    except (ImportError, OSError) as error:  # OSError: the library that it calls is not there
+        from enginebuild.advise.raster import png  # Pillow: optional, and slow to import
+    except ImportError as error:
         raise RecipeError(
-            f"a PNG is drawn by CairoSVG, which is not here: {error}",
-            "pip install cairosvg (and Cairo itself: libcairo2), or write .svg",
+            f"a PNG is painted by Pillow, which is not here: {error}",
+            "pip install 'enginebuild[plot]', or write .svg",
         ) from error
-    png: bytes = cairosvg.svg2png(bytestring=drawn, scale=_SCALE)
-    return png
+    return png(drawn)
 
 
-def chart(advice: Advice) -> bytes:
-    """Both axes by powers of ten. Equal advice gives equal bytes."""
+def chart(advice: Advice) -> Picture:
+    """Both axes by powers of ten."""
     scale = _Scale.of(advice)
-    box = f'viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" height="{_HEIGHT}"'
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" {box} font-family="sans-serif" font-size="12">',
-        f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="#ffffff"/>',
-        f'<text x="{_LEFT}" y="24" font-size="15">{escape(_title(advice))}</text>',
-        *_axes(scale),
-        *_lines(advice, scale),
-        *_marks(advice, scale),
-    ]
-    return "\n".join([*parts, "</svg>", ""]).encode()
+    title = Label((_LEFT, 24), _title(advice), size=15)
+    shapes = (title, *_axes(scale), *_lines(advice, scale), *_marks(advice, scale))
+    return Picture(_WIDTH, _HEIGHT, shapes)
 
 
 def _title(advice: Advice) -> str:
@@ -113,40 +100,45 @@ def _powers(limits: tuple[float, float]) -> Iterator[float]:
     return (10.0**power for power in range(first, last + 1))
 
 
-def _axes(scale: _Scale) -> Iterator[str]:
+def _axes(scale: _Scale) -> Iterator[Shape]:
     bottom, right = _HEIGHT - _BOTTOM, _WIDTH - _RIGHT
     for tokens in _powers(scale.tokens):
         x = scale.x(tokens)
-        yield f'<path d="M{x:.1f} {_TOP}V{bottom}" stroke="#e3e3e3"/>'
-        yield f'<text x="{x:.1f}" y="{bottom + 18}" text-anchor="middle">{shown_amount(tokens)}</text>'
+        yield Line(((x, _TOP), (x, bottom)), _GRID)
+        yield Label((x, bottom + 18), shown_amount(tokens), "middle")
     for dollars in _powers(scale.dollars):
         y = scale.y(dollars)
-        yield f'<path d="M{_LEFT} {y:.1f}H{right}" stroke="#e3e3e3"/>'
-        yield f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{grouped(dollars)}</text>'
-    yield f'<path d="M{_LEFT} {_TOP}V{bottom}H{right}" fill="none" stroke="#555555"/>'
-    middle = (_LEFT + right) / 2
-    yield f'<text x="{middle:.0f}" y="{bottom + 40}" text-anchor="middle">tokens per month</text>'
-    yield f'<text x="{_LEFT}" y="{_TOP - 10}" text-anchor="end">$</text>'
+        yield Line(((_LEFT, y), (right, y)), _GRID)
+        yield Label((_LEFT - 8, y + 4), grouped(dollars), "end")
+    yield Line(((_LEFT, _TOP), (_LEFT, bottom), (right, bottom)), _AXIS)
+    yield Label(((_LEFT + right) / 2, bottom + 40), "tokens per month", "middle")
+    yield Label((_LEFT, _TOP - 10), "$", "end")
 
 
-def _lines(advice: Advice, scale: _Scale) -> Iterator[str]:
+def _lines(advice: Advice, scale: _Scale) -> Iterator[Shape]:
     low, high = scale.tokens
     for number, candidate in enumerate(advice.known):
-        colour = _COLOURS[number % len(_COLOURS)]
+        colour = COLOURS[number % len(COLOURS)]
+
+        def point(tokens: float, candidate: Candidate = candidate) -> Point:
+            return scale.x(tokens), scale.y(candidate.cost(tokens, advice.price))
+
         places = [low * (high / low) ** (step / _POINTS) for step in range(_POINTS + 1)]
-        points = " ".join(
-            f"{scale.x(at):.1f},{scale.y(candidate.cost(at, advice.price)):.1f}" for at in places
-        )
-        yield f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>'
-        for tokens in advice.volumes:
-            x, y = scale.x(tokens), scale.y(candidate.cost(tokens, advice.price))
-            yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"/>'
-        at = _LEFT + number * 190
-        yield f'<path d="M{at} {_LEGEND - 4}h24" stroke="{colour}" stroke-width="2"/>'
-        yield f'<text x="{at + 30}" y="{_LEGEND}">{escape(candidate.name)}</text>'
+        yield Line([point(at) for at in places], colour, 2)
+        yield from (Dot(point(tokens), 3.5, colour) for tokens in advice.volumes)
+        yield from _legend(number, len(advice.known), colour, candidate.name)
 
 
-def _marks(advice: Advice, scale: _Scale) -> Iterator[str]:
+def _legend(number: int, count: int, colour: str, name: str) -> Iterator[Shape]:
+    """In two rows at most, each of three or more."""
+    columns = max(3, math.ceil(count / 2))
+    at = _LEFT + number % columns * (_WIDTH - _LEFT) / columns
+    below = _LEGEND + number // columns * 16
+    yield Line(((at, below - 4), (at + 24, below - 4)), colour, 2)
+    yield Label((at + 30, below), name)
+
+
+def _marks(advice: Advice, scale: _Scale) -> Iterator[Shape]:
     by_name = {each.name: each for each in advice.known}
     for number, found in enumerate(each for each in advice.break_evens if each.tokens is not None):
         assert found.tokens is not None
@@ -154,9 +146,7 @@ def _marks(advice: Advice, scale: _Scale) -> Iterator[str]:
         y = scale.y(by_name[found.name].cost(found.tokens, advice.price))
         text = f"{found.name} = {found.reference} at {shown_amount(found.tokens)}"
         below = _HEIGHT - _BOTTOM - 8 - number * 16
-        yield (
-            f'<path d="M{x:.1f} {_TOP}V{_HEIGHT - _BOTTOM}" stroke="#333333" stroke-dasharray="4 4"/>'
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="none" stroke="#333333" stroke-width="2"/>'
-        )
-        aside, anchor = (6, "start") if x < _WIDTH / 2 else (-6, "end")
-        yield f'<text x="{x + aside:.1f}" y="{below}" text-anchor="{anchor}">{escape(text)}</text>'
+        yield Line(((x, _TOP), (x, _HEIGHT - _BOTTOM)), MARK, dashed=True)
+        yield Dot((x, y), 5, MARK, ring=True)
+        right = x < _WIDTH / 2
+        yield Label((x + (6 if right else -6), below), text, "start" if right else "end")

@@ -90,6 +90,9 @@ FREE: Mapping[str, tuple[Any, str] | str] = {
     "image.compression": ("gzip", "image"),
     "allow": (["memory"], NONE),
     "cache.remote": ("registry.example.com/llm/cache", NONE),
+    # How a cell comes to its values decides nothing; the values do, in the rows of their fields.
+    "matrix": ({"dtype": ["bfloat16"]}, NONE),
+    "variants": ([{"when": {"dtype": "bfloat16"}, "name": "other"}], NONE),
 }
 
 #: What the finished image must do: it is looked at, and nothing in it changes.

@@ -104,6 +104,15 @@ class Folders:
     output: Path
 
 
+@dataclass(frozen=True, slots=True)
+class HostMemory:
+    """Bytes of memory, and of swap beside it, where commands run; `name` is that machine in a sentence."""
+
+    size: int
+    swap: int = 0
+    name: str = "this machine"
+
+
 class CommandFailed(StepError):  # noqa: N818 - what happened, as in FileNotFound
     """One command of an execution failed, was killed, or took too long. `command` is the one."""
 
@@ -120,6 +129,10 @@ class Runner(Protocol):
 
     def missing(self, execution: Execution) -> tuple[str, ...]:
         """What this machine lacks for it, each as one sentence; fetches nothing large and changes nothing."""
+        ...
+
+    def memory(self) -> HostMemory | None:
+        """What the machine has that commands run on; None where that is not known."""
         ...
 
     def run(self, execution: Execution, folders: Folders, log: Log) -> Mapping[str, Json]:

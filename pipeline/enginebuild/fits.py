@@ -3,73 +3,74 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from enginebuild.errors import RefusedError, SourceError
+from enginebuild.build import Elsewhere, Nowhere
+from enginebuild.errors import RefusedError
 from enginebuild.events import Note, Report
+from enginebuild.execution import HostMemory, Runner
 from enginebuild.fit import Finding, Fit, fit
-from enginebuild.fit.room import gib
+from enginebuild.fit.builder import Build
 from enginebuild.lock import Lock, ModelLock
-from enginebuild.models import ModelFacts, facts_of
-from enginebuild.plan import plan
+from enginebuild.model_facts import facts_at_hand, facts_to_build
+from enginebuild.plan import PlannedStep, plan
 from enginebuild.recipe import Recipe
-from enginebuild.resolve import Resolution, Unresolved, asked_of, model_request
-from enginebuild.sources import read_config, read_folder_config
-from enginebuild.sources import resolve as resolve_source
-from enginebuild.sources.model import local_folder
-from enginebuild.sources.origin import Patience
+from enginebuild.resolve import Resolution, Unresolved
 from enginebuild.step import Step
-from enginebuild_cache import Json, Store, Tree
+from enginebuild.steps.commands import RunCommands
+from enginebuild_cache import Digest, Record, Store, Tree
 
-CONFIG = "config.json"
-#: One try: who goes on without the facts is not kept waiting.
-_ONCE = Patience(attempts=1)
-
-
-def facts_at_hand(recipe: Recipe, lock: Lock | None, store: Store | None) -> ModelFacts | None:
-    """What can be known without a network: of a folder, of a locked model whose config.json is in the store.
-
-    None where that is not there; whoever fetches the model says what is wrong with it.
-    """
-    if recipe.model.source.startswith("file:"):
-        return _folder_facts(recipe)
-    if lock is None or store is None or lock.model.asked != asked_of(model_request(recipe)):
-        return None
-    config = next((file for file in lock.model.tree if file.path == CONFIG), None)
-    if config is None or not store.has(config.digest):
-        return None
-    return _locked_facts(recipe, lock.model, store, lambda _event: None)
-
-
-def asked_facts(recipe: Recipe, store: Store, report: Report) -> ModelFacts | None:
-    """What the model's source says now: its list of files and its small ones. Raises SourceError."""
-    resolved = resolve_source(model_request(recipe), store, report)
-    model = ModelLock({}, resolved.commit, resolved.tree, resolved.licence)
-    return _locked_facts(recipe, model, store, report)
+#: Steps of a plan that a run has to make.
+_TO_MAKE = ("miss", "unresolved")
 
 
 def require_fit(
-    recipe: Recipe, resolution: Resolution, lock: Lock, steps: tuple[Step, ...], store: Store, report: Report
+    recipe: Recipe,
+    resolution: Resolution,
+    lock: Lock,
+    steps: tuple[Step, ...],
+    store: Store,
+    report: Report,
+    elsewhere: Elsewhere | None = None,
+    runner: Runner | None = None,
 ) -> None:
-    """Refuse a model that cannot be served as the recipe says, where anything is to be built of it.
+    """Refuse a model that cannot be had, or served as the recipe says, where anything is to be built of it.
 
-    A model alone, without a server, may go anywhere. Raises RefusedError with everything that is wrong.
+    Raises RefusedError with everything that is wrong, SourceError for what the model's source refuses. Where
+    nothing is to be made, nothing is asked.
     """
-    if recipe.image.layout != "server":
+    others, commands = elsewhere or Nowhere(), any(step.commands for step in steps)
+
+    def record_of(step: Step, key: Digest) -> Record | None:
+        # Another machine's files are no reason to refuse this one; small steps need nothing of it.
+        asked = commands or step.name == "fetch"
+        return store.record(key) or (others.find(step, key, report) if asked else None)
+
+    made = _to_make(plan(steps, record_of, lambda _step: None))
+    if not made:
         return
-    planned = plan(steps, lambda _step, key: store.record(key), lambda _step: None)
-    if all(each.status in ("hit", "unneeded") for each in planned):
-        return
-    config = resolution.config
-    facts = (
-        _facts(config, lock.model)
-        if config is not None and not isinstance(config, Unresolved)
-        else _locked_facts(recipe, lock.model, store, report)
-    )
+    fetched = any(step.step.name == "fetch" for step in made)
+    facts = facts_to_build(recipe, resolution, lock.model, store, report, fetched=fetched)
     if facts is not None:
-        found = fit(recipe, facts)
-        refuse(recipe, replace(found, findings=(*found.findings, *_disk(recipe, facts, lock, store))), report)
+        memory = runner.memory() if runner is not None and _runs_commands(made) else None
+        build = _build(recipe, made, lock.model.tree, store, memory)
+        refuse(recipe, _served(recipe, fit(recipe, facts, build=build)), report)
+
+
+def foreseen_fit(
+    recipe: Recipe, model: ModelLock | Unresolved, planned: Sequence[PlannedStep], store: Store
+) -> Fit | None:
+    """What `require_fit` would find, as far as it is known without a network; None where nothing is known, or
+    nothing is to be made.
+    """
+    made = _to_make(planned)
+    if not made or isinstance(model, Unresolved):
+        return None
+    facts = facts_at_hand(recipe, model, store)
+    if facts is None:
+        return None
+    return _served(recipe, fit(recipe, facts, build=_build(recipe, made, model.tree, store, None)))
 
 
 def refuse(recipe: Recipe, found: Fit, report: Report) -> None:
@@ -88,36 +89,44 @@ def said(finding: Finding) -> str:
     return f"{finding.message}; {advice}" if advice else finding.message
 
 
-def _facts(config: Mapping[str, Json], model: ModelLock) -> ModelFacts:
-    return facts_of(config, licence=model.licence, tree=model.tree)
+def _to_make(planned: Sequence[PlannedStep]) -> tuple[PlannedStep, ...]:
+    return tuple(each for each in planned if each.status in _TO_MAKE and each.step.name != "publish")
 
 
-def _locked_facts(recipe: Recipe, model: ModelLock, store: Store, report: Report) -> ModelFacts | None:
-    """None where the model has no config.json or it cannot be had: fetching says so, if it matters."""
-    try:
-        config = read_config(model_request(recipe), model.commit, model.tree, store, report, _ONCE)
-    except SourceError:
-        return None
-    return _facts(config, model)
+def _runs_commands(made: Sequence[PlannedStep]) -> bool:
+    return any(isinstance(each.step.action, RunCommands) for each in made)
 
 
-def _folder_facts(recipe: Recipe) -> ModelFacts | None:
-    request = model_request(recipe)
-    try:
-        config = read_folder_config(request)
-    except SourceError:
-        return None
-    sizes = sum(file.stat().st_size for file in local_folder(request).glob("*.safetensors"))
-    return replace(facts_of(config), stored_bytes=sizes or None)
+def _build(
+    recipe: Recipe, made: Sequence[PlannedStep], tree: Tree, store: Store, memory: HostMemory | None
+) -> Build:
+    names = frozenset(each.step.name for each in made)
+    missing = [file for file in tree if not store.has(file.digest)] if "fetch" in names else []
+    return Build(
+        names,
+        Tree.of(missing).size,
+        shutil.disk_usage(store.root).free,
+        memory,
+        _last_seconds(recipe, made, store),
+    )
 
 
-def _disk(recipe: Recipe, facts: ModelFacts, lock: Lock, store: Store) -> tuple[Finding, ...]:
-    """Whether the cache has room for what is fetched. Layers take none: they are described, not written."""
-    missing = Tree.of([file for file in lock.model.tree if not store.has(file.digest)]).size
-    free = shutil.disk_usage(store.root).free
-    if missing <= free:
-        return ()
-    message = f"{gib(missing)} are to be fetched, and the cache's disk has {gib(free)} left"
-    hint = "--cache-dir with a folder on a larger disk, or enginebuild cache gc"
-    allowed = "disk" in recipe.allow
-    return (Finding("disk", ("model",), message, hint=hint, refused=not allowed, allowed=allowed),)
+def _last_seconds(recipe: Recipe, made: Sequence[PlannedStep], store: Store) -> Mapping[str, float]:
+    """What steps with commands took the last time for this very recipe: another's may be a larger model."""
+    found = {}
+    for each in made:
+        if isinstance(each.step.action, RunCommands):
+            record = store.last_record(each.step.name, recipe.name)
+            known = {} if record is None else record.provenance
+            seconds = known.get("seconds")
+            if known.get("subject") == recipe.name and isinstance(seconds, int | float):
+                found[each.step.name] = float(seconds)
+    return found
+
+
+def _served(recipe: Recipe, found: Fit) -> Fit:
+    """A model alone, without a server, may go anywhere: only fetching it can fail."""
+    if recipe.image.layout == "server":
+        return found
+    kept = tuple(finding for finding in found.findings if finding.check in ("disk", "licence"))
+    return replace(found, findings=kept)

@@ -10,6 +10,8 @@ from enginebuild.build import Elsewhere, Nowhere
 from enginebuild.durations import Work
 from enginebuild.estimate import Estimate, Past, estimate
 from enginebuild.events import Report
+from enginebuild.fit import Fit
+from enginebuild.fits import foreseen_fit
 from enginebuild.history import History
 from enginebuild.plan import PlannedStep, plan
 from enginebuild.publish.deliver import plan_publish
@@ -38,7 +40,8 @@ class Preview:
     `bytes_to_fetch` is what the Hub would be asked for; None where its files are not known yet.
     `bytes_to_take` is what the remote cache would be asked for.
     `records`: by step, the record that a hit has, and of a miss the one used last, that of this recipe first.
-    `past` has the times of records, `works` what there is to do for each step that is not here.
+    `past` has the times of records, `works` what there is to do for each step that is not here. `fit`: what a
+    run would refuse; None where it is not known, or nothing is to be made.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Preview:
     bytes_to_fetch: int | None = None
     bytes_to_take: int = 0
     records: Mapping[str, Record] = field(default_factory=dict)
+    fit: Fit | None = None
 
     def estimate(self, price: float | None = None) -> Estimate:
         """What is to be made; `price` in dollars per GPU-hour."""
@@ -65,6 +69,7 @@ class Preview:
             "bytes_to_send": self.bytes_to_send,
             "bytes_to_take": self.bytes_to_take,
             "estimate": self.estimate(price).to_json(),
+            "findings": [finding.to_json() for finding in self.fit.findings] if self.fit else [],
             "steps": [step.to_json() for step in self.steps],
         }
 
@@ -111,6 +116,7 @@ def preview(
             _bytes_to_fetch(planned, store),
             _bytes_to_take(every, store),
             {each.step.name: record for each in every if (record := seen.of(each)) is not None},
+            foreseen_fit(recipe, resolution.model, every, store),
         )
 
 

@@ -76,7 +76,7 @@ def run(
         _require_resolved(planned)
         assert planned.key is not None
         require_runner(planned.steps, store, report, elsewhere)
-        require_fit(recipe, resolution, lock, planned.steps, store, report)
+        require_fit(recipe, resolution, lock, planned.steps, store, report, elsewhere, made)
         gate = RecipeGate(recipe, resolution, bases, store, report, jobs, made, elsewhere or Nowhere())
         gate.require(planned.steps)
         outcomes = build(planned.steps, recipe.name, store, report, elsewhere)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from enginebuild.sources.headers import FIRST
 from parts import cli, recipes
 from parts.hub_server import HubServer
 from parts.tiny_llama import write_tiny_llama
@@ -77,7 +78,7 @@ def test_lock_and_run_refuse_before_the_weights(tmp_path: Path, hub: HubServer) 
         ended = _ended(tmp_path, *words, env=env)
         assert ended.code == 5, ended.stderr
         assert ended.stderr.endswith(REFUSED)
-    assert not [request for request in hub.requests if "safetensors" in request.path]
+    assert hub.bytes_sent("*.safetensors") == 1  # whether the Hub would give them
     assert not (tmp_path / "out").exists()
 
 
@@ -90,7 +91,7 @@ def test_check_needs_no_network_unless_it_is_asked_to(tmp_path: Path, hub: HubSe
     assert hub.requests == []
     online = _ended(tmp_path, "check", "tiny.yaml", "--online", env=env)
     assert (online.code, online.stderr[-len(REFUSED) :]) == (5, REFUSED)
-    assert not [request for request in hub.requests if "safetensors" in request.path]
+    assert hub.bytes_sent("*.safetensors") == FIRST
 
 
 def test_a_locked_model_whose_config_is_in_the_cache_needs_no_network(tmp_path: Path, hub: HubServer) -> None:
@@ -111,14 +112,14 @@ def test_a_locked_model_whose_config_is_in_the_cache_needs_no_network(tmp_path: 
 
 
 def test_a_disk_without_room(tmp_path: Path, hub: HubServer) -> None:
-    """The listing of a model says how large it is: here more than any disk."""
+    """The lock says how large the files are: here more than any disk."""
     _recipe(tmp_path, "hf://org/tiny", "gpu: L4")
     env = {"HF_ENDPOINT": hub.endpoint}
     _ended(tmp_path, "lock", "tiny.yaml", env=env).ok()
     lock = tmp_path / "tiny.lock"
     document = json.loads(lock.read_text())
-    (weights,) = [file for file in document["model"]["files"] if file["path"] == "model.safetensors"]
-    weights["size"] = 1 << 60
+    (large,) = [file for file in document["model"]["files"] if file["path"] == "generation_config.json"]
+    large |= {"size": 1 << 60, "sha256": "0" * 64}
     lock.write_text(json.dumps(document))
     ended = _ended(tmp_path, "run", "tiny.yaml", "--output", "out", env=env)
     assert ended.code == 5, ended.stderr

@@ -160,8 +160,8 @@ def test_gated_without_a_token(hub: HubServer, store: Store) -> None:
     hub.gated.add("org/name")
     assert refusal(store) == (
         "hf://org/name is gated: only accounts that were granted access may read its files\n"
-        f"request access at {hub.endpoint}/org/name, then set HF_TOKEN to a token of that account "
-        f"({hub.endpoint}/settings/tokens)"
+        f"accept its terms or ask for access at {hub.endpoint}/org/name, then set HF_TOKEN to a token "
+        f"of that account ({hub.endpoint}/settings/tokens)"
     )
 
 
@@ -173,7 +173,8 @@ def test_gated_with_the_token_of_another_account(
     monkeypatch.setenv("HF_TOKEN", "hf_other")
     assert refusal(store) == (
         "hf://org/name is gated, and the account of the token in HF_TOKEN has no access to it\n"
-        f"request access at {hub.endpoint}/org/name with that account, or use another account's token"
+        f"accept its terms or ask for access at {hub.endpoint}/org/name with that account, "
+        "or use another one's token"
     )
 
 

@@ -26,16 +26,18 @@ def command(recipe: Path, cache_dir: Path | None, check: bool) -> None:
 
     Everything is asked for anew: the model's revision becomes its commit of today, with every file's size and
     sha256, and the base image's tag its digest. `enginebuild run` then builds from the lock without asking.
-    A model that cannot be served as the recipe says is refused with exit 5. A recipe with a matrix has one
-    lock, in which each model and base of its cells is once.
+    A model that cannot be served as the recipe says is refused with exit 5, with --check as well: what it is
+    served on is in no lock. A recipe with a matrix has one lock, in which each model and base of its cells is
+    once.
     """
     from enginebuild.check import read_checked_cells
     from enginebuild.cli.tools import opened
     from enginebuild.each_cell import each_cell
     from enginebuild.fit import fit
-    from enginebuild.fits import facts_at_hand, refuse
+    from enginebuild.fits import refuse
     from enginebuild.lock_file import LockFile, lock_path, write_lock_file
     from enginebuild.locking import previous_lock, resolve_cells
+    from enginebuild.model_facts import facts_at_hand
     from enginebuild.resolve import lock_for
 
     cells = read_checked_cells(recipe)
@@ -44,16 +46,18 @@ def command(recipe: Path, cache_dir: Path | None, check: bool) -> None:
         found = list(resolve_cells(cells, None, tools.store, tools.bases, tools.output))
         if check:
             _require_all(path, previous, found)
-            click.echo(f"{path}: up to date")
-            return
-        locks = [resolution.lock() for _, resolution in found]
-        file = LockFile.of(locks)
+        file = LockFile.of([resolution.lock() for _, resolution in found])
 
         def fitting(cell: Recipe) -> None:
-            if (facts := facts_at_hand(cell, lock_for(cell, file), tools.store)) is not None:
+            lock = lock_for(cell, file)
+            facts = facts_at_hand(cell, None if lock is None else lock.model, tools.store)
+            if facts is not None:
                 refuse(cell, fit(cell, facts), tools.output)
 
         each_cell(cells, fitting)
+        if check:
+            click.echo(f"{path}: up to date")
+            return
         written = write_lock_file(path, file)
         for change in _changes(previous, found):
             tools.output.advice(f"  {change}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,10 +21,12 @@ from enginebuild.cli.options import (
 )
 from enginebuild.cli.output import size
 from enginebuild.cli.remote import NONE, asked_option, shared_of
+from enginebuild.errors import Exit
 
 if TYPE_CHECKING:
     from enginebuild.cli.places import Places
     from enginebuild.cli.tools import Tools
+    from enginebuild.events import Report
     from enginebuild.history import History
     from enginebuild.locking import Cells
     from enginebuild.plan import PlannedStep
@@ -64,6 +66,9 @@ def command(
 
     The times of missing steps are those of this recipe's records, else of another recipe's, scaled to this
     one's size, else modelled. Each says which, and how far off it may be.
+
+    Where something is to be made, what a run would refuse is refused below the plan with exit 5, as far as it
+    is known without asking the model's source.
     """
     from enginebuild.cli.places import Places
     from enginebuild.cli.recipes import read_recipes
@@ -83,16 +88,31 @@ def command(
     with opened(Path(), cache_dir, jobs=4, as_json=False) as tools, tools.store.lease():
         history = History(tools.store)
         shown = [each for file in files for each in _planned(file, tools, history, places, cache_from)]
-    if several:
-        together = Previews(shown)
-        document, lines = together.to_json(price), together.lines(price, size)
-    else:
-        document, lines = shown[0].to_json(price), _whole(shown[0], price)
-    if as_json:
-        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
-        return
-    for line in lines:
-        click.echo(line)
+        if several:
+            together = Previews(shown)
+            document, lines = together.to_json(price), together.lines(price, size)
+        else:
+            document, lines = shown[0].to_json(price), _whole(shown[0], price)
+        if as_json:
+            click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+            refused = any(each.fit is not None and each.fit.refusals for each in shown)
+            click.get_current_context().exit(Exit.REFUSED if refused else Exit.DONE)
+        click.echo("\n".join(lines))
+        _refuse(shown, tools.output)
+
+
+def _refuse(shown: Sequence[Preview], report: Report) -> None:
+    """What a run would warn of, and refuse. Raises RefusedError."""
+    from enginebuild.each_cell import each_cell
+    from enginebuild.fits import refuse
+
+    found = iter(shown)
+
+    def refusing(cell: Recipe) -> None:
+        if (fit := next(found).fit) is not None:
+            refuse(cell, fit, report)
+
+    each_cell([each.recipe for each in shown], refusing)
 
 
 def _planned(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enginebuild.fit.memory import GIB, Memory, Range
 from enginebuild.fit.preflight import Fit
 from enginebuild.fit.room import gib
+from enginebuild.models import ModelFacts
 
 WIDTH = 60
 _SIGNS = (("weights", "█"), ("running", "▓"), ("KV cache", "░"), ("not used", "·"))
@@ -34,19 +35,31 @@ def _why(fit: Fit) -> str:
 
 def _model(fit: Fit) -> list[str]:
     facts, shape = fit.facts, fit.facts.shape
-    lines = [f"model: {facts.architecture or 'unknown'}"]
+    licence = f", licence {facts.licence}" if facts.licence else ""
+    lines = [f"model: {facts.architecture or 'unknown'}{licence}"]
     if facts.parts:
         active = facts.active_parameters
         some = f", {_billions(active)} of them for each token" if active < 0.95 * facts.parameters else ""
         lines.append(
             f"  {_billions(facts.parameters)} parameters{some}; checkpoint {gib(facts.checkpoint_bytes)}"
         )
-        kinds = (f"{kind} {_billions(count)}" for kind, count in facts.by_kind().items())
-        lines.append(f"  {', '.join(kinds)}")
+        lines.append(f"  {', '.join(_kinds(facts))}")
+    if facts.stored is not None:
+        dtypes = (f"{gib(size)} of {dtype}" for dtype, size in facts.stored.dtypes)
+        lines.append(f"  in its files: {', '.join(dtypes)}")
     if shape is not None:
         heads = f"{shape.layers} layers, {shape.heads} heads, {shape.kv_heads} KV heads of {shape.head_dim}"
         lines.append(f"  {heads}, {shape.scaled_positions or 'unknown'} positions")
     return [*lines, *(f"  not known: {text}" for text in facts.unknown)]
+
+
+def _kinds(facts: ModelFacts) -> list[str]:
+    """Parameters, and the bytes in the files where they are known."""
+    sizes = facts.stored_by_kind()
+    return [
+        f"{kind} {_billions(count)}" + (f" ({gib(sizes[kind])})" if kind in sizes else "")
+        for kind, count in facts.by_kind().items()
+    ]
 
 
 def _billions(count: int) -> str:

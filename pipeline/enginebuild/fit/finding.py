@@ -41,6 +41,14 @@ class Finding:
     refused: bool = True
     allowed: bool = False
 
+    def to_json(self) -> dict[str, Json]:
+        return {
+            "check": self.check,
+            "refused": self.refused,
+            "message": self.message,
+            "advice": self.advice() or None,
+        }
+
     def problem(self) -> Problem:
         return Problem(self.path, self.message, self.advice())
 

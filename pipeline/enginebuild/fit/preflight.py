@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
+from enginebuild.fit.builder import Build, build_findings
 from enginebuild.fit.divisible import divisibility
 from enginebuild.fit.finding import Finding
 from enginebuild.fit.memory import Memory, memory_of
 from enginebuild.fit.nearest import Attempt, Works, nearest
-from enginebuild.fit.room import gib, gpu_count, lengths, room
+from enginebuild.fit.room import gpu_count, lengths, room
 from enginebuild.fit.serving import Serving, serving_of
 from enginebuild.models import ModelFacts
+from enginebuild.models.licence import licence_warning
 from enginebuild.recipe.gpu import Gpu, catalogue
 from enginebuild.recipe.model import Recipe
 
@@ -35,14 +37,14 @@ class Fit:
         return tuple(finding for finding in self.findings if not finding.refused)
 
 
-def fit(recipe: Recipe, facts: ModelFacts, gpu: Gpu | None = None) -> Fit:
+def fit(recipe: Recipe, facts: ModelFacts, gpu: Gpu | None = None, build: Build | None = None) -> Fit:
     """Everything that is known to go wrong, each with the nearest changes that work. Pure.
 
-    `gpu`: another than the recipe names.
+    `gpu`: another than the recipe names. `build`: what is to be made, and where; None: everything, anywhere.
     """
     target = gpu or (catalogue()[recipe.gpu] if recipe.gpu else None)
     serving = serving_of(recipe)
-    found = [*examine(facts, serving, target), *_builder(recipe, facts)]
+    found = list(examine(facts, serving, target))
     now = Attempt(serving, target)
     wrong = {finding.check for finding in found if finding.refused}
 
@@ -56,7 +58,10 @@ def fit(recipe: Recipe, facts: ModelFacts, gpu: Gpu | None = None) -> Fit:
             works.append(lambda attempt: _works(attempt, facts, others))
         return nearest(finding, now, facts, recipe.engine.version, works)
 
-    findings = tuple(_allowed(advised(finding), recipe.allow) for finding in found)
+    beside = (*build_findings(recipe, facts, serving, build or Build()), *_licence(facts))
+    findings = tuple(
+        _allowed(finding, recipe.allow) for finding in (*(advised(each) for each in found), *beside)
+    )
     return Fit(facts, serving, target, _memory(facts, serving, target), findings)
 
 
@@ -106,16 +111,8 @@ def _unknown(facts: ModelFacts, gpu: Gpu | None) -> Iterator[Finding]:
     yield Finding("unknown", ("model",), message, refused=False)
 
 
-def _builder(recipe: Recipe, facts: ModelFacts) -> Iterator[Finding]:
-    """The commands read the whole checkpoint: a container with less memory may be killed in the middle.
-
-    TensorRT-LLM#538, #236: hundreds of GB, more with several workers.
-    """
-    limit = recipe.builder.memory
-    if limit is None or recipe.holds_model or limit >= facts.checkpoint_bytes:
-        return
-    message = (
-        f"builder.memory is {gib(limit)}, and the commands read {gib(facts.checkpoint_bytes)} of weights"
-    )
-    hint = "give more, or leave the line out"
-    yield Finding("builder_memory", ("builder", "memory"), message, hint=hint, refused=False)
+def _licence(facts: ModelFacts) -> Iterator[Finding]:
+    message = licence_warning(facts.licence)
+    if message is not None:
+        hint = "read its terms on the model's page before you serve it"
+        yield Finding("licence", ("model",), message, hint=hint, refused=False)

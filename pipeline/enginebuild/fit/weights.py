@@ -48,7 +48,7 @@ def _here(part: Part, stage: range, index: int, shape: Shape, serving: Serving) 
 
 def _sharded(part: Part, facts: ModelFacts, shape: Shape, serving: Serving) -> float:
     """Bytes of one layer's part on one GPU."""
-    return _loaded(part, facts, serving) / _shares(part, shape, serving)
+    return loaded_bytes(part, facts, serving) / _shares(part, shape, serving)
 
 
 def _shares(part: Part, shape: Shape, serving: Serving) -> int:
@@ -64,7 +64,7 @@ def _shares(part: Part, shape: Shape, serving: Serving) -> int:
     return serving.tensor
 
 
-def _loaded(part: Part, facts: ModelFacts, serving: Serving) -> float:
+def loaded_bytes(part: Part, facts: ModelFacts, serving: Serving) -> float:
     """Of one layer's part on all GPUs together: as we or the engine quantize it, as the checkpoint has it,
     else in the dtype of serving.
     """

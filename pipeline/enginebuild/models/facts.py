@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from enginebuild.models.config import Config
 from enginebuild.models.families import ALIASES, FAMILIES
 from enginebuild.models.layers import count_parts
 from enginebuild.models.named import Named, named
-from enginebuild.models.parts import Kind, Part, parameters
+from enginebuild.models.parts import KINDS, Kind, Part, parameters
 from enginebuild.models.quantized import BYTES, Quantized, is_quantized, stored_quantization
 from enginebuild.models.shape import Shape, shape_of
 from enginebuild.models.tensors import Stored, Tensor, parts_of, stored
@@ -23,7 +23,7 @@ class ModelFacts:
 
     `dtype` is that of what is not quantized. `unknown` says in words what could not be known. `stored_bytes`
     is the size of the weights' files where they are listed; None: not looked at. `stored`: what the files'
-    headers say; then `parts` are counted from them.
+    headers say; then `parts` are counted from them. `largest_file`: bytes of the largest of them.
     """
 
     architecture: str
@@ -37,7 +37,8 @@ class ModelFacts:
     licence: str | None = None
     stored_bytes: int | None = None
     stored: Stored | None = None
-    named: Named = Named()
+    largest_file: int | None = None
+    named: Named = field(default_factory=Named)
 
     @property
     def parameters(self) -> int:
@@ -55,10 +56,20 @@ class ModelFacts:
         return self.parameters - idle
 
     def by_kind(self) -> dict[Kind, int]:
-        found: dict[Kind, int] = {}
-        for part in self.parts:
-            found[part.kind] = found.get(part.kind, 0) + part.total
-        return found
+        """Parameters."""
+        return self._by_kind(lambda part: part.total)
+
+    def stored_by_kind(self) -> dict[Kind, int]:
+        """Bytes as the files have them; empty where no headers were read."""
+        return {} if self.stored is None else self._by_kind(lambda part: (part.size or 0) * len(part.layers))
+
+    def _by_kind(self, amount: Callable[[Part], int]) -> dict[Kind, int]:
+        here = {part.kind for part in self.parts}
+        return {
+            kind: sum(amount(part) for part in self.parts if part.kind == kind)
+            for kind in KINDS
+            if kind in here
+        }
 
     @property
     def checkpoint_bytes(self) -> int:
@@ -126,6 +137,7 @@ def facts_of(
         licence=licence,
         stored_bytes=None if tree is None else _listed(tree),
         stored=found,
+        largest_file=None if tree is None else max(_weights(tree), default=None),
         named=named(full),
     )
 
@@ -158,5 +170,8 @@ def _unknown(
 
 def _listed(tree: Tree) -> int | None:
     """The size of the weights at the top of a repository; None for one without safetensors there."""
-    sizes = [file.size for file in tree if file.path.endswith(".safetensors") and "/" not in file.path]
-    return sum(sizes) or None
+    return sum(_weights(tree)) or None
+
+
+def _weights(tree: Tree) -> list[int]:
+    return [file.size for file in tree if file.path.endswith(".safetensors") and "/" not in file.path]

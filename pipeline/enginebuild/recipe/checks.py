@@ -1,4 +1,4 @@
-"""The checks of a model against its GPUs, by the names that `allow` takes (enginebuild.fit)."""
+"""The checks of a model against its GPUs and builder, by the names that `allow` takes (enginebuild.fit)."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ Check = Literal[
     "kv_cache",
     "layers",
     "length",
+    "licence",
     "memory",
     "quantization",
     "quantization_groups",
+    "timeout",
     "unknown",
     "widths",
 ]
@@ -26,5 +28,5 @@ CHECKS: tuple[Check, ...] = get_args(Check)
 
 #: Those that may refuse a recipe; the others warn.
 REFUSING: tuple[Check, ...] = tuple(
-    check for check in CHECKS if check not in ("builder_memory", "gpu_count", "unknown")
+    check for check in CHECKS if check not in ("gpu_count", "licence", "timeout", "unknown")
 )

@@ -17,7 +17,7 @@ import docker.types
 
 from enginebuild.errors import EngineBuildError, StepError
 from enginebuild.events import Note, Report
-from enginebuild.execution import ContainerEnvironment, Execution, Folders, Log
+from enginebuild.execution import ContainerEnvironment, Execution, Folders, HostMemory, Log
 from enginebuild.runners import Pullable
 from enginebuild.runners.container import Mounted, docker_run, pinned, repository
 from enginebuild.runners.container_commands import ContainerCommands
@@ -32,6 +32,7 @@ from enginebuild.runners.engine import (
     sees_our_disk,
 )
 from enginebuild.runners.folders import copied, mounted
+from enginebuild.runners.host_memory import host_memory
 from enginebuild.runners.machine import QUERY, Machine, gigabytes, read, this_machine
 from enginebuild.runners.pull import PullProgress
 from enginebuild.runners.reservation import lacking, reserved
@@ -63,6 +64,18 @@ class DockerRunner:
                 )
         except StepError as error:
             return (error.message,)
+
+    def memory(self) -> HostMemory | None:
+        """Of the engine's machine, or of the virtual one that it is in; one elsewhere may have as much swap."""
+        try:
+            with engine() as client:
+                total = client.info().get("MemTotal")
+        except StepError:
+            return None
+        if not isinstance(total, int) or total <= 0:
+            return None
+        here = host_memory() if is_here() else None
+        return HostMemory(total, total if here is None else here.swap, "the Docker Engine's machine")
 
     def run(self, execution: Execution, folders: Folders, log: Log) -> Mapping[str, Json]:
         started = time.monotonic()

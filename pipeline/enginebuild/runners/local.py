@@ -25,9 +25,11 @@ from enginebuild.execution import (
     SCRIPTS,
     Execution,
     Folders,
+    HostMemory,
     LocalEnvironment,
     Log,
 )
+from enginebuild.runners.host_memory import host_memory
 from enginebuild.runners.log_lines import LogLines
 from enginebuild.runners.machine import Gpu, this_machine
 from enginebuild.runners.reservation import lacking, reserved
@@ -64,6 +66,9 @@ class LocalRunner:
             if path is not None and not path.exists()
         ]
         return (*found, *lacking(execution.gpus, execution.step, this_machine))
+
+    def memory(self) -> HostMemory | None:
+        return host_memory()
 
     def run(self, execution: Execution, folders: Folders, log: Log) -> Mapping[str, Json]:
         with reserved(execution.gpus, execution.step, this_machine, self.report) as gpus:

@@ -32,12 +32,12 @@ def gated(about: About) -> SourceError:
     if about.token_place is None:
         return SourceError(
             f"{about.source} is gated: only accounts that were granted access may read its files",
-            f"request access at {about.page}, then set {about.token_variable} to a token of that account "
-            f"({about.token_page})",
+            f"accept its terms or ask for access at {about.page}, then set {about.token_variable} to a token "
+            f"of that account ({about.token_page})",
         )
     return SourceError(
         f"{about.source} is gated, and the account of the token {about.token_place} has no access to it",
-        f"request access at {about.page} with that account, or use another account's token",
+        f"accept its terms or ask for access at {about.page} with that account, or use another one's token",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 
 from enginebuild.events import Report
 from enginebuild.sources.checkpoint import check, require_data
@@ -10,7 +11,7 @@ from enginebuild.sources.download import Downloader
 from enginebuild.sources.heads import stored_heads
 from enginebuild.sources.hub import Hub
 from enginebuild.sources.model import ModelRequest, ResolvedModel
-from enginebuild.sources.origin import Patience, RemoteFile
+from enginebuild.sources.origin import Patience, RemoteFile, TransientError
 from enginebuild.sources.progress import Meter
 from enginebuild.sources.selection import select, skipped_pickles
 from enginebuild_cache import Digest, File, Follower, Store, Tree
@@ -62,6 +63,22 @@ def fetch(
         if absent:
             raise hub.offline(absent)
     Downloader(hub, store, meter, patience, jobs, followers=followers).fetch(missing)
+
+
+def require_access(request: ModelRequest, repository: str, commit: str, missing: Sequence[File]) -> None:
+    """Ask for one byte of the largest file that would be fetched. Raises SourceError for a refusal.
+
+    A Hub that does not answer now passes: fetching tries more often.
+    """
+    hub = Hub(request, repository, commit)
+    absent = [file for file in missing if hub.cached(_remote(file)) is None]
+    if not absent:
+        return
+    if hub.forbidden_by:
+        raise hub.offline([file.path for file in absent])
+    largest = max(absent, key=lambda file: file.size)
+    with suppress(TransientError), hub.open(largest.path, 0, 1):
+        return
 
 
 def _pinned(files: Collection[RemoteFile]) -> list[File]:

@@ -59,6 +59,16 @@ def fetch(
         check(request.source, resolved.tree, stored_heads(store))
 
 
+def require_access(request: ModelRequest, commit: str, tree: Tree, store: Store) -> None:
+    """Whether the Hub will give what is not here, before anything is made. Raises SourceError."""
+    name = hub_repository(request.source)
+    missing = [file for file in tree if not store.has(file.digest)]
+    if name is not None and missing:
+        from enginebuild.sources import repository
+
+        repository.require_access(request, name, commit, missing)
+
+
 def read_config(
     request: ModelRequest,
     commit: str | None,

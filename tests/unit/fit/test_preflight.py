@@ -114,11 +114,14 @@ def test_what_is_known_to_work_passes(
             "the recipe needs 16 GPUs, and a machine with H100-SXM-80GB has 8 at most",
         ),
         (
-            "engine",
+            "vllm",
             L8,
-            ["builder={memory: 8GiB}"],
+            ["quantization=fp8_per_channel_per_token", "builder={image: a/b:c, memory: 12GiB}"],
             "builder_memory",
-            "builder.memory is 8.0 GiB, and the commands read 15.0 GiB of weights",
+            (
+                "the step quantize needs probably 15.5 GiB of memory (llm-compressor quantizes one file after "
+                "another), and builder.memory is 12.0 GiB"
+            ),
         ),
     ],
 )

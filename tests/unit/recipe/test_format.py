@@ -54,7 +54,7 @@ PATHS = dict(fields())
 
 
 #: Names that mean too many other things in a wrong place.
-AMBIGUOUS = ("name", "environment", "gpus", "max_tokens", "requests")
+AMBIGUOUS = ("name", "gpus", "max_tokens", "requests")
 
 
 def test_places_hold_every_key_whose_name_is_used_once() -> None:
@@ -148,6 +148,10 @@ def _recipe_around(path: str) -> dict[str, Any]:
     elif path.startswith("verify.quality"):
         document["quantization"] = "fp8_per_channel_per_token"
         document["verify"] = {"quality": {"prompts": ["Water boils at"], "max_exact_match_drop": 0.2}}
+        if "tasks" in path or "lm_eval" in path:
+            named = {} if name == "image" else {"environment": "/opt/lm-eval"}
+            tasks = PATHS["verify.quality.tasks"].example
+            document["verify"] = {"quality": {"tasks": tasks, "lm_eval": named}}
     elif path == "variants":
         document["matrix"] = PATHS["matrix"].example
     elif name == "environment":
@@ -252,7 +256,7 @@ def test_speed_and_usable_memory_of_gpus(
 
 
 def test_a_gpu_that_was_not_seen_has_the_memory_of_its_datasheet() -> None:
-    assert catalogue()["B300-SXM-288GB"].usable_bytes == 288 * 10**9 - (640 << 20)
+    assert catalogue()["A2"].usable_bytes == 16 * 10**9 - (448 << 20)
 
 
 @pytest.mark.parametrize("name", catalogue())

@@ -5,11 +5,11 @@ Nothing but the standard library and PyYAML is imported, for a cached run must f
 
 from enginebuild.recipe.choose import chosen, one_of
 from enginebuild.recipe.foreign import read_foreign
-from enginebuild.recipe.format import json_schema
 from enginebuild.recipe.gpu import Gpu, catalogue
 from enginebuild.recipe.model import Builder, Calibration, Engine, ImageTarget, Model, Quantization, Recipe
 from enginebuild.recipe.read import EngineCheck, examine, parse, read, read_cells
 from enginebuild.recipe.render import render_problems
+from enginebuild.recipe.schema import json_schema
 
 __all__ = [
     "Builder",

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
-from typing import cast
 
 from enginebuild.recipe import forms, references
 from enginebuild.recipe.builder_section import BUILDER
 from enginebuild.recipe.checks import REFUSING
-from enginebuild.recipe.containers import ARGUMENT_SCHEMAS, ListOf, TextsByKey
+from enginebuild.recipe.containers import ListOf, TextsByKey
 from enginebuild.recipe.engine_section import ENGINE
 from enginebuild.recipe.forms import anchored
 from enginebuild.recipe.gpu import GpuName
-from enginebuild.recipe.kinds import Choice, Complaint, Count, Schema, Switch, Text, Version
-from enginebuild.recipe.matrix_section import MATRIX, SHARED, VARIANTS
+from enginebuild.recipe.kinds import Choice, Complaint, Count, Switch, Text, Version
+from enginebuild.recipe.matrix_section import MATRIX, VARIANTS
 from enginebuild.recipe.quantization import QuantizationKind
 from enginebuild.recipe.quantization_section import QUANTIZATION
 from enginebuild.recipe.section import Field, Section, ShortOrSection
@@ -22,7 +20,6 @@ from enginebuild.recipe.unknown import answer
 from enginebuild.recipe.verify_section import VERIFY
 from enginebuild.recipe.warm_section import WARM_KIND
 from enginebuild.recipe.words import COMPRESSIONS, DTYPES, LAYOUTS, LAZY, PLATFORMS
-from enginebuild_cache import Json
 
 RECIPE_VERSION = 1
 DEFAULT_TAGS = ("{key}",)
@@ -293,43 +290,3 @@ RECIPE = Section(
     ),
     answer,
 )
-
-
-def json_schema() -> dict[str, Json]:
-    """The format as JSON Schema, draft 2020-12. What no schema can say is checked on reading alone.
-
-    Where there is a matrix or variants, what is required and what goes together is known of the cells alone.
-    """
-    body = RECIPE.schema()
-    properties = cast("Schema", body["properties"])
-    fields = {key: value for key, value in properties.items() if key not in SHARED[1:]}
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "enginebuild recipe, version 1",
-        **body,
-        "properties": {**properties, **cast("Schema", _without(fields, _TOGETHER))},
-        "required": ["version"],
-        "if": {"anyOf": [{"required": [key]} for key in SHARED[1:]]},
-        "else": {"properties": _without(fields, _ANNOTATIONS), "required": body["required"]},
-        "$defs": ARGUMENT_SCHEMAS,
-    }
-
-
-#: Keywords of JSON Schema that demand something of several keys together, and those that demand nothing.
-_TOGETHER = ("required", "if", "then", "else", "allOf", "oneOf")
-_ANNOTATIONS = ("description", "default", "examples")
-
-
-def _without(value: Json, keywords: Collection[str]) -> Json:
-    """A schema without these keywords, and all within it; a key of a recipe may be called as one of them."""
-    if isinstance(value, list):
-        return [_without(item, keywords) for item in value]
-    if not isinstance(value, dict):
-        return value
-    return {
-        key: {name: _without(each, keywords) for name, each in inner.items()}
-        if key == "properties" and isinstance(inner, dict)
-        else _without(inner, keywords)
-        for key, inner in value.items()
-        if key not in keywords
-    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -48,19 +48,24 @@ class Place:
     def versions(self) -> Mapping[str, str]:
         """The versions of PACKAGES in the folder. Raises SourceError."""
         assert self.environment is not None
-        python = self.environment / "bin/python3"
-        command = [str(python), "-I", "-c", _PROBE, *PACKAGES]
-        try:
-            ended = subprocess.run(
-                command, capture_output=True, check=True, timeout=_PROBE_SECONDS, stdin=subprocess.DEVNULL
-            )
-            versions: Mapping[str, str] = json.loads(ended.stdout)
-        except (OSError, subprocess.SubprocessError, ValueError) as error:
-            raise SourceError(
-                f"builder.environment {self.environment} is no Python environment: {_reason(python, error)}",
-                "name the folder of a virtual environment, the one that has bin/python3",
-            ) from error
-        return versions
+        return installed(self.environment, PACKAGES, "builder.environment")
+
+
+def installed(environment: Path, packages: Sequence[str], key: str) -> Mapping[str, str]:
+    """The versions of those that a Python environment has, and Python's. SourceError names the `key`."""
+    python = environment / "bin/python3"
+    command = [str(python), "-I", "-c", _PROBE, *packages]
+    try:
+        ended = subprocess.run(
+            command, capture_output=True, check=True, timeout=_PROBE_SECONDS, stdin=subprocess.DEVNULL
+        )
+        versions: Mapping[str, str] = json.loads(ended.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        raise SourceError(
+            f"{key} {environment} is no Python environment: {_reason(python, error)}",
+            "name the folder of a virtual environment, the one that has bin/python3",
+        ) from error
+    return versions
 
 
 def needs_builder(recipe: Recipe) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from enginebuild.errors import Problem
+from enginebuild.errors import Problem, RefusedError
 from enginebuild.recipe import Recipe, chosen, one_of, read_cells
 from enginebuild_cache import Json
 
@@ -91,4 +91,8 @@ def check_folder(recipe: Recipe) -> None:
 
     calibrated = recipe.quantization is not None and recipe.quantization.calibration is not None
     config = read_folder_config(model_request(recipe))
-    checkpoint_command(settings_of(recipe), config, calibrated=calibrated)
+    try:
+        checkpoint_command(settings_of(recipe), config, calibrated=calibrated)
+    except RefusedError as error:
+        problem = Problem(("model",), error.message, error.hint)
+        raise RefusedError(recipe.located([problem]).message) from error

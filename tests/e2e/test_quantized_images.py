@@ -13,6 +13,7 @@ import pytest
 
 from enginebuild_cache import Digest, Record, Store
 from parts import cli, services
+from parts.lm_eval_tasks import write_tasks
 from parts.quantizers import quantizer, write_texts
 from parts.services import DockerEngine
 from parts.smollm2 import smollm2
@@ -26,6 +27,16 @@ PARIS = {"smoke": {"prompts": [{"prompt": "The capital of France is", "expect": 
 ALWAYS = ["completion", "completion, streamed", "length", "chat", "chat, streamed"]
 ASKED = ["prompt 1", "prompt 1, streamed"]
 TEXTS = {"dataset": "file:./texts", "num_samples": 8, "max_seq_length": 64}
+#: Solved by the model itself, too, which is served for it.
+QUALITY = {
+    "prompts": ["The capital of France is", "Water boils at"],
+    "max_tokens": 8,
+    "max_perplexity_increase": 0.5,
+    "tasks": [
+        {"task": "capitals", "dataset": "file:./tasks", "metric": "exact_match", "max_drop": 0.5},
+        {"task": "sentences", "dataset": "file:./tasks", "metric": "word_perplexity", "max_drop": 0.2},
+    ],
+}
 
 
 @dataclass(frozen=True)
@@ -48,7 +59,13 @@ class Form:
 
 
 GROUPS = {"num_bits": 4, "type": "int", "group_size": 64}
-INT8 = Form("smollm2", {"method": "w8a8_int8"}, "int-quantized", {"num_bits": 8, "type": "int"}, PARIS)
+INT8 = Form(
+    "smollm2",
+    {"method": "w8a8_int8"},
+    "int-quantized",
+    {"num_bits": 8, "type": "int"},
+    {**PARIS, "quality": QUALITY},
+)
 INT4 = Form("smollm2", {"method": "w4a16", "group_size": 64}, "pack-quantized", GROUPS, PARIS)
 FP8 = Form(
     "tiny", {"method": "fp8_per_channel_per_token"}, "float-quantized", {"num_bits": 8, "type": "float"}
@@ -81,12 +98,21 @@ class Shop:
             },
             "image": self.image(name),
             "builder": {"runner": "local", "environment": str(quantizer("llm-compressor")), "gpus": 0},
-            "verify": {"timeout": "270s", **form.verify},
+            "verify": {"timeout": "270s", **self.located(form.verify)},
             **more,
         }
         path = self.folder / f"{name}.yaml"
         path.write_text(json.dumps(values))
         return path
+
+    def located(self, verify: dict[str, Any]) -> dict[str, Any]:
+        """With the environment of lm-eval, where there are tasks for it."""
+        if "quality" not in verify:
+            return verify
+        return {
+            **verify,
+            "quality": {**verify["quality"], "lm_eval": {"environment": str(quantizer("lm-eval"))}},
+        }
 
     def image(self, name: str) -> dict[str, Any]:
         return {
@@ -139,6 +165,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory, registry: str) -> Shop:
     (folder / "smollm2").symlink_to(smollm2())
     write_tiny_llama(folder / "tiny", width=4)
     write_texts(folder / "texts")
+    write_tasks(folder / "tasks")
     return Shop(folder, services.own_engine("docker-mounting", mounting=True), registry)
 
 
@@ -199,6 +226,22 @@ def test_a_quantized_model_is_proven_and_pushed_and_the_second_run_starts_nothin
     assert second.statuses == {**dict.fromkeys(built.first.statuses, "hit"), **unneeded}
     assert second.digest == built.first.digest
     assert shop.started(form.method, since) == 0
+
+
+def test_lm_eval_says_what_the_quantized_model_lost(shop: Shop, build: Build) -> None:
+    build(INT8)
+    quality = shop.inspect(INT8.method).ok().document["verification"]["quality"]
+    assert abs(quality["perplexity_increase"]) < 0.5
+    assert quality["top_token_agreement"] > 0.5
+    capitals, sentences = quality["tasks"]
+    assert (capitals["metric"], sentences["metric"]) == ("exact_match,stripped", "word_perplexity,none")
+    assert capitals["source"] >= 0.6  # a small model knows some capitals
+    assert capitals["drop"] == pytest.approx(1 - capitals["value"] / capitals["source"])
+    assert 20 < sentences["source"] < 200
+    assert sentences["drop"] == pytest.approx(sentences["value"] / sentences["source"] - 1)
+    assert {(task["samples"], task["lm_eval"]) for task in quality["tasks"]} == {(5, "0.4.13")}
+    shown = cli.enginebuild("inspect", f"{shop.registry}/quantized/{INT8.method}:latest").ok().stdout
+    assert f"quality: capitals exact_match,stripped {capitals['value']:.4g}, unquantized " in shown
 
 
 def test_recipes_of_both_engines_share_one_quantized_checkpoint(shop: Shop, build: Build) -> None:

@@ -13,7 +13,15 @@ from typing import Any
 
 import pytest
 
-from enginebuild.engines.vllm import VERSIONS, VllmSettings, check_arguments, extract, render
+from enginebuild.engines.vllm import (
+    VERSIONS,
+    VllmSettings,
+    check_arguments,
+    extract,
+    extract_architectures,
+    render,
+)
+from enginebuild.engines.vllm.architectures import registry
 from enginebuild.engines.vllm.reserved import RESERVED
 from enginebuild.engines.vllm.table import Argument, Kind, table
 from enginebuild_cache import Json
@@ -70,6 +78,14 @@ def test_the_table_is_what_the_parser_says(installed: VllmCpu, version: str) -> 
     script = Path(extract.__file__)
     checked_in = (script.parent / "tables" / f"{version}.json").read_bytes()
     made = _run(installed, version, str(script), [table(version).source])
+    assert made.decode() == checked_in.decode()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_registry_is_what_vllm_says(installed: VllmCpu, version: str) -> None:
+    script = Path(extract_architectures.__file__)
+    checked_in = (script.parent / "registries" / f"{version}.json").read_bytes()
+    made = _run(installed, version, str(script), [registry(version).source])
     assert made.decode() == checked_in.decode()
 
 

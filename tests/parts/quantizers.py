@@ -1,5 +1,5 @@
-"""The quantizers' environments, made once from the locked requirements (a minute and 1.7 GB each), and real
-runs in them.
+"""The environments of images/builders, the quantizers' and lm-eval's, made once from the locked requirements
+(a minute, 1.7 and 0.8 GB), and real runs of the quantizers.
 
 `python -m parts.quantizers llm-compressor` makes one and prints the path of its python.
 """

@@ -20,6 +20,7 @@ from enginebuild.recipe.methods import METHODS, READERS, SUPPORTED, Method
 from enginebuild.recipe.quantization_section import CALIBRATION, QUANTIZATION
 from enginebuild.recipe.section import Field, Section
 from enginebuild.recipe.verify_section import MESSAGE, PERFORMANCE, PROMPT, QUALITY, SMOKE, VERIFY
+from enginebuild.recipe.verify_tasks import LM_EVAL, TASK
 from enginebuild.recipe.warm_section import WARM, WARM_KIND
 
 PAGE = Path(__file__).parents[2] / "docs" / "recipe.md"
@@ -45,7 +46,18 @@ def _fields(section: Section) -> str:
 
 
 def _name(field: Field) -> str:
-    if field.kind in (ENGINE, IMAGE, BUILDER, CACHE, CALIBRATION, VERIFY, SMOKE, QUALITY, PERFORMANCE):
+    if field.kind in (
+        ENGINE,
+        IMAGE,
+        BUILDER,
+        CACHE,
+        CALIBRATION,
+        VERIFY,
+        SMOKE,
+        QUALITY,
+        PERFORMANCE,
+        LM_EVAL,
+    ):
         return f"[mapping](#{field.name})"
     if field.kind is WARM_KIND:
         return f"true, false or a [mapping](#{field.name})"
@@ -122,6 +134,8 @@ _PARTS = {
     "prompts": lambda: _fields(PROMPT),
     "messages": lambda: _fields(MESSAGE),
     "quality": lambda: _fields(QUALITY),
+    "tasks": lambda: _fields(TASK),
+    "lm_eval": lambda: _fields(LM_EVAL),
     "performance": lambda: _fields(PERFORMANCE),
     "cache": lambda: _fields(CACHE),
     "gpus": _gpus,

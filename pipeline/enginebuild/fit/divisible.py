@@ -99,8 +99,10 @@ def _grouped(shape: Shape, serving: Serving, quantized: Quantized) -> Iterator[t
         yield "attention's output", shape.heads * shape.head_dim, _attention_gpus(serving)
     if "mlp" in quantized.kinds and shape.dense_layers:
         yield "the MLP", shape.width, serving.tensor
-    # GPT-OSS: engines fill up MXFP4's experts (2880 / 8 = 360), and its kernels take that.
-    if "experts" in quantized.kinds and shape.experts is not None and quantized.method != "mxfp4":
+    # GPT-OSS: engines fill up MXFP4's experts (2880 / 8 = 360), and its kernels take that; vLLM fills up what
+    # it quantizes itself (vllm#44763).
+    filled = quantized.method == "mxfp4" or serving.at_load
+    if "experts" in quantized.kinds and shape.experts is not None and not filled:
         yield "an expert", shape.experts.width, _sliced(serving)
 
 

@@ -6,12 +6,16 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
 from enginebuild.fit.builder import Build, build_findings
+from enginebuild.fit.calibration import calibration
+from enginebuild.fit.checkpoint import checkpoint_quantization
 from enginebuild.fit.divisible import divisibility
 from enginebuild.fit.finding import Finding
 from enginebuild.fit.memory import Memory, memory_of
 from enginebuild.fit.nearest import Attempt, Works, nearest
 from enginebuild.fit.room import gpu_count, lengths, room
+from enginebuild.fit.served import served
 from enginebuild.fit.serving import Serving, serving_of
+from enginebuild.fit.vllm_rules import vllm_rules
 from enginebuild.models import ModelFacts
 from enginebuild.models.licence import licence_warning
 from enginebuild.recipe.gpu import Gpu, catalogue
@@ -44,7 +48,12 @@ def fit(recipe: Recipe, facts: ModelFacts, gpu: Gpu | None = None, build: Build 
     """
     target = gpu or (catalogue()[recipe.gpu] if recipe.gpu else None)
     serving = serving_of(recipe)
-    found = list(examine(facts, serving, target))
+    found = [
+        *served(recipe, facts),
+        *checkpoint_quantization(recipe, facts, target),
+        *vllm_rules(recipe, facts, serving),
+        *examine(facts, serving, target),
+    ]
     now = Attempt(serving, target)
     wrong = {finding.check for finding in found if finding.refused}
 
@@ -58,7 +67,11 @@ def fit(recipe: Recipe, facts: ModelFacts, gpu: Gpu | None = None, build: Build 
             works.append(lambda attempt: _works(attempt, facts, others))
         return nearest(finding, now, facts, recipe.engine.version, works)
 
-    beside = (*build_findings(recipe, facts, serving, build or Build()), *_licence(facts))
+    beside = (
+        *build_findings(recipe, facts, serving, build or Build()),
+        *calibration(recipe, facts),
+        *_licence(facts),
+    )
     findings = tuple(
         _allowed(finding, recipe.allow) for finding in (*(advised(each) for each in found), *beside)
     )

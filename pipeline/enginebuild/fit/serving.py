@@ -50,7 +50,8 @@ class Serving:
     `share` is vLLM's part of the whole memory, TensorRT-LLM's part of what weights leave. `expert_parallel`
     is the number of groups that experts are dealt out to whole, 1 for none. `quantization` is made by us, or
     by the engine on loading. `attention_whole`: attention is not sharded (TensorRT-LLM's attention DP).
-    `fitted`: the engine takes a length for which the KV cache is large enough.
+    `fitted`: the engine takes a length for which the KV cache is large enough. `at_load`: it is the engine
+    that quantizes.
     `paths` leads from a field here to where it is, or would be, in the recipe.
     """
 
@@ -72,6 +73,7 @@ class Serving:
     eager: bool = False
     overridden: bool = False
     fitted: bool = False
+    at_load: bool = False
     paths: Mapping[str, Path] = field(default_factory=lambda: _VLLM)
 
     @property
@@ -138,6 +140,7 @@ def _vllm(recipe: Recipe) -> Serving:
         eager=args.get("enforce_eager") is True,
         overridden="hf_overrides" in args,
         fitted=args.get("max_model_len") in ("auto", -1),
+        at_load=at_load is not None and made is None,
     )
 
 

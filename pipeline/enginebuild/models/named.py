@@ -1,4 +1,4 @@
-"""What a config.json calls things: classes, model_type, and the words of a quantization that is done already."""
+"""What a config.json calls things: classes, model_type, and the words of its quantization."""
 
 from __future__ import annotations
 

@@ -111,7 +111,8 @@ def _base(engine: Mapping[str, Json], image: Mapping[str, Json]) -> Iterator[Pro
         yield Problem(("image", "base"), message, f"write for example {BASE_EXAMPLE}")
     elif found and version and found != version:
         message = f"image.base holds vLLM {found}, and engine.version is {version}"
-        yield Problem(("image", "base"), message, "give both the same version")
+        hint = f"write {base.partition('@')[0].replace(f':v{found}', f':v{version}')}, or version: {found}"
+        yield Problem(("image", "base"), message, hint)
 
 
 def _builder(builder: Mapping[str, Json], root: MappingNode) -> Iterator[Problem]:

@@ -36,6 +36,11 @@ class Gpu:
     joined: int
     driver_floor: str
 
+    def distance(self, other: Gpu) -> tuple[bool, int, float]:
+        """For choosing what is next to `other` among GPUs that are no smaller: servers' to servers'."""
+        workstation = self.name.startswith("RTX") != other.name.startswith("RTX")
+        return workstation, self.memory_gb, float(self.compute_capability)
+
     @property
     def usable_bytes(self) -> int:
         """What CUDA offers of the memory: nvidia-smi's figure less what the driver keeps, 0.4 to 0.9 GiB.

@@ -23,13 +23,41 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
+class Task:
+    """A task of lm-eval. `dataset` is `file:folder`, or `hf://datasets/org/name` at the commit `revision`.
+
+    `max_drop` is a share of the unquantized model's value. `num_fewshot` None: the task's own;
+    `limit` None: all examples.
+    """
+
+    task: str
+    dataset: str
+    revision: str | None
+    metric: str
+    max_drop: float
+    num_fewshot: int | None = None
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LmEval:
+    """Where lm-eval is: a folder with a Python environment, or an image by digest. One of them is None."""
+
+    environment: str | None
+    image: str | None
+    num_concurrent: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Quality:
-    """Bounds are shares; None: not bounded."""
+    """Bounds are shares; None: not bounded. `lm_eval` is None where there are no tasks."""
 
     prompts: tuple[str, ...]
     max_tokens: int
     max_exact_match_drop: float | None
     max_perplexity_increase: float | None
+    tasks: tuple[Task, ...] = ()
+    lm_eval: LmEval | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +122,31 @@ def _quality(value: Json) -> Quality | None:
         cast("int", value["max_tokens"]),
         cast("float | None", value["max_exact_match_drop"]),
         cast("float | None", value["max_perplexity_increase"]),
+        tuple(_task(entry) for entry in _entries(value["tasks"])),
+        _lm_eval(value["lm_eval"]),
     )
+
+
+def _task(values: Mapping[str, Json]) -> Task:
+    dataset, at, revision = str(values["dataset"]).partition("@")
+    if not dataset.startswith("hf:"):
+        dataset, at, revision = str(values["dataset"]), "", ""
+    return Task(
+        str(values["task"]),
+        dataset,
+        revision if at else None,
+        str(values["metric"]),
+        float(cast("float", values["max_drop"])),
+        cast("int | None", values["num_fewshot"]),
+        cast("int | None", values["limit"]),
+    )
+
+
+def _lm_eval(value: Json) -> LmEval | None:
+    if not isinstance(value, dict):
+        return None
+    environment, image = (None if value[key] is None else str(value[key]) for key in ("environment", "image"))
+    return LmEval(environment, image, cast("int", value["num_concurrent"]))
 
 
 def _performance(value: Json) -> Performance | None:

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 
 from enginebuild.errors import Problem
 from enginebuild.recipe.engine_rules import section, text
+from enginebuild.recipe.verify_section import BOUNDS
 from enginebuild_cache import Json
+
+_QUALITY = ("verify", "quality")
 
 
 def verify_problems(values: Mapping[str, Json]) -> list[Problem]:
@@ -47,22 +50,52 @@ def _prompts(prompts: Json) -> list[Problem]:
 
 
 def _quality(values: Mapping[str, Json], quality: Mapping[str, Json]) -> list[Problem]:
-    if "prompts" not in quality:
+    if not {"prompts", "tasks", "lm_eval"} <= set(quality):
         return []
-    path = ("verify", "quality")
     if values.get("quantization") == "none":
         message = (
             "verify.quality compares a quantized model with its source, and this recipe quantizes nothing"
         )
-        return [Problem(path, message, "delete it, or add quantization", on_key=True)]
+        return [Problem(_QUALITY, message, "delete it, or add quantization", on_key=True)]
+    if quality["prompts"] is None and quality["tasks"] is None:
+        return [Problem(_QUALITY, "verify.quality compares nothing", "add prompts or tasks", on_key=True)]
+    return [*_bounds(values, quality), *_lm_eval(quality)]
+
+
+def _bounds(values: Mapping[str, Json], quality: Mapping[str, Json]) -> list[Problem]:
     problems = []
-    bounds = ("max_exact_match_drop", "max_perplexity_increase")
-    if all(name in quality and quality[name] is None for name in bounds):
-        message = "verify.quality has no bound"
-        problems.append(Problem(path, message, f"add {bounds[0]} or {bounds[1]}", on_key=True))
+    if quality["prompts"] is not None:
+        if all(name in quality and quality[name] is None for name in BOUNDS):
+            hint = f"add {BOUNDS[0]} or {BOUNDS[1]}"
+            problems.append(Problem(_QUALITY, "verify.quality has no bound", hint, on_key=True))
+    else:
+        for name in BOUNDS:
+            if quality.get(name) is not None:
+                message = f"verify.quality.{name} is about prompts, and there are none"
+                problems.append(Problem((*_QUALITY, name), message, "add prompts, or delete it", on_key=True))
     vllm = section(values, "engine").get("type") == "vllm"
     if quality.get("max_perplexity_increase") is not None and not vllm:
         message = "verify.quality.max_perplexity_increase needs logprobs of the prompt, which only vLLM gives"
         hint = "write max_exact_match_drop instead"
-        problems.append(Problem((*path, "max_perplexity_increase"), message, hint, on_key=True))
+        problems.append(Problem((*_QUALITY, "max_perplexity_increase"), message, hint, on_key=True))
     return problems
+
+
+def _lm_eval(quality: Mapping[str, Json]) -> list[Problem]:
+    tasks, runs = quality["tasks"], quality["lm_eval"]
+    if tasks is not None and runs is None:
+        message, hint = "verify.quality.tasks need lm-eval", "add lm_eval: {environment: /opt/lm-eval}"
+        return [Problem((*_QUALITY, "tasks"), message, f"{hint}; images/builders says how", on_key=True)]
+    path = (*_QUALITY, "lm_eval")
+    if tasks is None and runs is not None:
+        message = "verify.quality.lm_eval means nothing without tasks"
+        return [Problem(path, message, "add tasks, or delete it", on_key=True)]
+    if not isinstance(runs, dict) or not {"environment", "image"} <= set(runs):
+        return []
+    if runs["environment"] is None and runs["image"] is None:
+        message = "verify.quality.lm_eval has neither environment nor image"
+        return [Problem(path, message, "add environment: /opt/lm-eval, or image: … by digest", on_key=True)]
+    if runs["environment"] is not None and runs["image"] is not None:
+        message = "verify.quality.lm_eval has both environment and image"
+        return [Problem((*path, "image"), message, "delete one of them", on_key=True)]
+    return []

@@ -8,10 +8,13 @@ from enginebuild.recipe.section import Field, Section
 from enginebuild.recipe.units import DURATION_KIND, SIZE_KIND
 from enginebuild.recipe.unknown import answer
 from enginebuild.recipe.verify_kinds import TEXT, Counts, Entries, Number, OneOrMore
+from enginebuild.recipe.verify_tasks import LM_EVAL, TASK
 
 DEFAULT_VERIFY_TIMEOUT = "1h"
 DEFAULT_VERIFY_SHM_SIZE = "16GB"
 DEFAULT_CONCURRENCY = (1, 8)
+#: Bounds of `quality` for its prompts.
+BOUNDS = ("max_exact_match_drop", "max_perplexity_increase")
 
 MESSAGE = Section(
     (
@@ -65,7 +68,6 @@ QUALITY = Section(
             ListOf(TEXT, "The capital of France is"),
             "Texts on which both models are compared.",
             ["The capital of France is", "Water boils at"],
-            required=True,
         ),
         Field("max_tokens", Count(), "Tokens that are compared after each text.", 16, 16),
         Field(
@@ -80,10 +82,31 @@ QUALITY = Section(
             "How much larger the perplexity of the texts may be, as a share: 0.05 for 5 percent. vLLM alone.",
             0.05,
         ),
+        Field(
+            "tasks",
+            Entries(TASK),
+            "Tasks of EleutherAI's lm-evaluation-harness that both models solve.",
+            [
+                {
+                    "task": "capitals",
+                    "dataset": "file:./capitals",
+                    "metric": "exact_match",
+                    "max_drop": 0.02,
+                }
+            ],
+        ),
+        Field("lm_eval", LM_EVAL, "In what lm-eval runs, for `tasks`.", {"environment": "/opt/lm-eval"}),
     ),
     answer,
     conditions={
-        "anyOf": [{"required": ["max_exact_match_drop"]}, {"required": ["max_perplexity_increase"]}],
+        "anyOf": [{"required": ["prompts"]}, {"required": ["tasks"]}],
+        "dependentRequired": {
+            "tasks": ["lm_eval"],
+            "lm_eval": ["tasks"],
+            **{bound: ["prompts"] for bound in BOUNDS},
+        },
+        "if": {"required": ["prompts"]},
+        "then": {"anyOf": [{"required": [bound]} for bound in BOUNDS]},
     },
 )
 

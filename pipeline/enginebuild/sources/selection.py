@@ -69,7 +69,8 @@ _NEVER = (
     "tf_model*.index.json",
     "flax_model*.index.json",
 )
-#: What calibration reads of a dataset, in whatever folder; never its loading script, which would run code.
+#: What is read of a dataset, in whatever folder, unless the request says otherwise; never its loading script,
+#: which would run code.
 _DATA = ("*.jsonl", "*.json", "*.parquet", "*.txt")
 _MISTRAL_COPY = ("consolidated*.safetensors", "consolidated*.safetensors.index.json", "params.json")
 
@@ -83,7 +84,7 @@ def select(paths: Collection[str], request: ModelRequest) -> list[str]:
     """The paths that a server needs of a model, or that a quantizer reads of a dataset, sorted."""
     visible = [path for path in sorted(paths) if not _hidden(path)]
     if request.repo_type == "dataset":
-        return [path for path in visible if _matches(path, _DATA)]
+        return [path for path in visible if _matches(path, request.allow_patterns or _DATA)]
     if request.allow_patterns:
         chosen = [path for path in visible if _matches(path, request.allow_patterns)]
     else:

@@ -21,6 +21,7 @@ from enginebuild.verify.quality import Measured
 from enginebuild.verify.report import PLOT_FILE, REPORT_FILE, Report
 from enginebuild.verify.server import Server, Subject
 from enginebuild.verify.session import FailedError, Session
+from enginebuild.verify.tasks import Evaluator
 from enginebuild_cache import Digest, File, Json, Store, Tree
 
 VERIFY = "verify"
@@ -50,13 +51,15 @@ class Gpus:
 class Question:
     """An image, how it gets into an engine, and what it must do there.
 
-    `published`: whether it was to be published, which a failure prevents.
+    `evaluator`: lm-eval, where the verification has tasks. `published`: whether it was to be published, which
+    a failure prevents.
     """
 
     subject: Subject
     bring: Bring
     verification: Verification
     gpus: Gpus = Gpus()
+    evaluator: Evaluator | None = None
     published: bool = True
 
     def report(self, source: Measured | None, store: Store, tell: Tell) -> Report:
@@ -87,7 +90,8 @@ class Question:
             room = Room(wanted.timeout, wanted.shm_size, wanted.memory, gpus.count, gpus.ids)
             begun = time.monotonic()
             with served(image, self.subject, room) as server:
-                session = Session(server, self.subject, wanted, begun, begun + wanted.timeout, tell)
+                until = begun + wanted.timeout
+                session = Session(server, self.subject, wanted, begun, until, tell, self.evaluator)
                 try:
                     return asked(session)
                 except FailedError as error:
@@ -146,7 +150,7 @@ def verify_step(
 
 
 def source_step(question: Question) -> Step:
-    """Keyed by the unquantized image, the texts, and the GPUs."""
+    """Keyed by the unquantized image, the texts, the tasks without their bounds, and the GPUs."""
     quality = question.verification.quality
     assert quality is not None
     fields: dict[str, Json] = {
@@ -154,6 +158,7 @@ def source_step(question: Question) -> Step:
         "prompts": list(quality.prompts),
         "max_tokens": quality.max_tokens,
         "gpus": list(question.gpus.names),
+        **_of_tasks(question),
     }
     return Step(SOURCE, SOURCE_VERSION, fields, AskSource(question))
 
@@ -166,7 +171,18 @@ def measured_in(tree: Tree, store: Store) -> Measured:
 def _fields(question: Question) -> dict[str, Json]:
     wanted = json.loads(json.dumps(asdict(question.verification)))
     del wanted["timeout"]  # how long one waits changes no answer
-    return {"image": question.subject.digest, "verify": wanted, "gpus": list(question.gpus.names)}
+    if (quality := wanted["quality"]) is not None:
+        # Where a task's files and lm-eval lie says nothing; what they are is said by the evaluator.
+        del quality["lm_eval"]
+        tasks = quality.pop("tasks")
+        if tasks:
+            quality["tasks"] = [{name: task[name] for name in ("metric", "max_drop")} for task in tasks]
+    gpus: list[Json] = list(question.gpus.names)
+    return {"image": question.subject.digest, "verify": wanted, "gpus": gpus, **_of_tasks(question)}
+
+
+def _of_tasks(question: Question) -> dict[str, Json]:
+    return {} if question.evaluator is None else {"lm_eval": question.evaluator.key_fields()}
 
 
 def _tree(files: Mapping[str, bytes], store: Store) -> Tree:

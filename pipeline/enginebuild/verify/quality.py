@@ -15,17 +15,19 @@ from typing import cast
 from enginebuild.recipe.verification import Quality
 from enginebuild.verify.answers import Answer
 from enginebuild.verify.requests import COMPLETIONS, Request, says_something
+from enginebuild.verify.tasks import compared_tasks, task_problems
 from enginebuild_cache import Json
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
     """What a model said, text by text. `logprobs` of a text's tokens but the first, and the likeliest token
-    at each place; empty where the server gives none."""
+    at each place; empty where the server gives none. `tasks`: results of lm-eval's."""
 
     texts: tuple[str, ...]
     logprobs: tuple[tuple[float, ...], ...] = ()
     top: tuple[tuple[str, ...], ...] = ()
+    tasks: tuple[Mapping[str, Json], ...] = ()
 
     @property
     def perplexity(self) -> float | None:
@@ -38,13 +40,16 @@ class Measured:
             "texts": list(self.texts),
             "logprobs": [list(values) for values in self.logprobs],
             "top": [list(tokens) for tokens in self.top],
+            "tasks": [dict(result) for result in self.tasks],
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Json]) -> Measured:
         rows = cast("list[list[float]]", value["logprobs"])
         top = cast("list[list[str]]", value["top"])
-        return cls(tuple(cast("list[str]", value["texts"])), tuple(map(tuple, rows)), tuple(map(tuple, top)))
+        texts = tuple(cast("list[str]", value["texts"]))
+        tasks = tuple(cast("list[Mapping[str, Json]]", value.get("tasks", [])))
+        return cls(texts, tuple(map(tuple, rows)), tuple(map(tuple, top)), tasks)
 
 
 def quality_requests(quality: Quality, probabilities: bool) -> tuple[Request, ...]:
@@ -97,8 +102,15 @@ def _likeliest(tokens: Json) -> str:
     return max(found, key=lambda token: found[token]) if found else ""
 
 
-def compared(source: Measured, ours: Measured) -> dict[str, Json]:
+def compared(quality: Quality, source: Measured, ours: Measured) -> dict[str, Json]:
     """The report's numbers; shares from 0 to 1."""
+    tasks = compared_tasks(quality.tasks, source.tasks, ours.tasks)
+    return {**_compared_texts(source, ours), **({"tasks": tasks} if tasks else {})}
+
+
+def _compared_texts(source: Measured, ours: Measured) -> dict[str, Json]:
+    if not source.texts:
+        return {}
     same = sum(1 for before, after in zip(source.texts, ours.texts, strict=True) if before == after)
     numbers: dict[str, Json] = {"exact_match": same / len(source.texts)}
     before, after = source.perplexity, ours.perplexity
@@ -121,7 +133,7 @@ def compared(source: Measured, ours: Measured) -> dict[str, Json]:
 def quality_problems(quality: Quality, numbers: Mapping[str, Json]) -> tuple[str, ...]:
     """The bounds that do not hold, a line each."""
     problems = []
-    drop, bound = 1 - cast("float", numbers["exact_match"]), quality.max_exact_match_drop
+    drop, bound = 1 - cast("float", numbers.get("exact_match", 1.0)), quality.max_exact_match_drop
     if bound is not None and drop > bound:
         problems.append(
             f"quality: {drop:.3g} of the texts go on otherwise than the unquantized model has them, "
@@ -133,7 +145,8 @@ def quality_problems(quality: Quality, numbers: Mapping[str, Json]) -> tuple[str
             f"quality: the perplexity grew by {increase:.3g} to {_shown(numbers['perplexity'])}, "
             f"max_perplexity_increase allows {limit:g}"
         )
-    return tuple(problems)
+    rows = cast("Sequence[Mapping[str, Json]]", numbers.get("tasks", ()))
+    return (*problems, *task_problems(quality.tasks, rows))
 
 
 def _shown(value: Json) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from enginebuild.verify.tasks import task_lines
 from enginebuild_cache import Json
 
 REPORT_VERSION = 1
@@ -97,8 +98,10 @@ def summary(report: Mapping[str, Json]) -> list[str]:
     if isinstance(peak := start.get("memory_peak"), int):
         started += f", {peak / 1e9:.1f} GB of memory"
     lines.append(started)
-    if quality := _object(report.get("quality")):
-        lines.append("quality: " + ", ".join(f"{name} {_number(value)}" for name, value in quality.items()))
+    quality = _object(report.get("quality"))
+    if numbers := {name: value for name, value in quality.items() if name != "tasks"}:
+        lines.append("quality: " + ", ".join(f"{name} {_number(value)}" for name, value in numbers.items()))
+    lines += task_lines(_entries(quality.get("tasks")))
     return lines + [_performance(row) for row in _entries(report.get("performance"))]
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from enginebuild.bases import Bases
 from enginebuild.build import Elsewhere, Nowhere, Outcome, build
-from enginebuild.errors import RefusedError
+from enginebuild.errors import RefusedError, SourceError
 from enginebuild.events import Report
 from enginebuild.execution import GpuNeed, Runner
 from enginebuild.plan import PlannedStep, plan
@@ -18,6 +19,7 @@ from enginebuild.resolve import Resolution
 from enginebuild.step import Step, unresolved_step
 from enginebuild.steps import RecipeSteps, steps_of
 from enginebuild.steps.image import image_of
+from enginebuild.verify.evaluation import Evaluation, evaluation_of
 from enginebuild.verify.gate import (
     SOURCE,
     VERIFY,
@@ -83,7 +85,7 @@ class RecipeGate:
         try:
             step = None if image is None else self.step(image)
             reason = "the image is not built yet"
-        except RefusedError as error:
+        except (RefusedError, SourceError) as error:
             step, reason = None, error.message
         if step is None:
             step = unresolved_step(VERIFY, VERIFY_VERSION, reason, ("image",))
@@ -105,12 +107,19 @@ class RecipeGate:
             return
         from enginebuild.runners.served import lacking  # imports Docker's SDK: slow
 
-        if missing := lacking(self._need()):
+        evaluation = self._evaluation
+        if missing := (*lacking(self._need()), *(evaluation.lacking() if evaluation is not None else ())):
             lines = "".join(f"\n  {line}" for line in missing)
             raise RefusedError(
                 f"this machine cannot verify what is to be built:{lines}",
                 "run it where that is there (DOCKER_HOST), or leave out verify",
             )
+        if evaluation is not None:
+            evaluation.require(self.recipe)
+
+    @cached_property
+    def _evaluation(self) -> Evaluation | None:
+        return evaluation_of(self.recipe, self.store, self.report)
 
     def is_recorded(self, steps: Sequence[Step]) -> bool:
         """Whether the image of these steps was verified before."""
@@ -134,7 +143,8 @@ class RecipeGate:
     def _question(self, name: str, image: Image, wanted: Verification) -> Question:
         config = Variant(image, {}).config.get("config")
         subject = Subject(name, str(image.digest), config if isinstance(config, dict) else {})
-        return Question(subject, lambda tell: self._loaded(image, tell), wanted, self._gpus(subject))
+        gpus, evaluation = self._gpus(subject), self._evaluation
+        return Question(subject, lambda tell: self._loaded(image, tell), wanted, gpus, evaluation)
 
     def _loaded(self, image: Image, tell: Report) -> AbstractContextManager[str]:
         from enginebuild.runners.served import loaded

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.resources import files
+from pathlib import PurePosixPath
 from typing import cast
 
 from enginebuild.events import Note
@@ -26,6 +27,7 @@ from enginebuild.verify.quality import (
 from enginebuild.verify.report import Check, Report, Start
 from enginebuild.verify.requests import COMPLETIONS, Able, Request, first_body, smoke
 from enginebuild.verify.server import FOLDER, Server, Subject
+from enginebuild.verify.tasks import Bodies, Evaluator
 from enginebuild_cache import Json
 
 #: Seconds that a server whose /health says 200 may fail completions before it is taken for dead.
@@ -35,6 +37,14 @@ _CONFIGURATIONS = ("/etc/enginebuild/vllm.yaml",)
 _PROBE = "probe.py"
 _RESULT = "bench.json"
 _LAST = 5  # lines of a benchmark that failed
+#: Tokens of a request and its answer where the server does not say how many it takes: lm-eval's own default.
+_LENGTH = 2048
+#: What transformers reads for a tokenizer; all of it small but the first.
+_TOKENIZER_FILES = (
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("tokenizer.model", "spiece.model", "vocab.json", "merges.txt", "vocab.txt", "chat_template.jinja"),
+    "config.json",
+)
 
 
 class FailedError(Exception):
@@ -51,7 +61,9 @@ class Session:
     begun: float
     until: float
     tell: Tell
+    evaluator: Evaluator | None = None
     model: list[str] = field(default_factory=list)
+    length: list[int] = field(default_factory=list)
 
     def report(self, gpus: Sequence[str], source: Measured | None) -> Report:
         """Everything that the recipe asks for; `source` is the unquantized model's. Raises FailedError."""
@@ -80,11 +92,10 @@ class Session:
         """What an unquantized model says, which must answer everything. Raises FailedError."""
         self._start()
         assert self.verification.quality is not None
-        checks, answers = self._asked(self._of_quality(self.verification.quality))
-        wrong = [f"{check.name}: {check.problem}" for check in checks if not check.passed]
-        if wrong:
-            raise FailedError("\n".join(wrong))
-        return measured(self.verification.quality, answers)
+        found, wrong = self._measured(self.verification.quality)
+        if found is None:
+            raise FailedError("\n".join(f"{check.name}: {check.problem}" for check in wrong))
+        return found
 
     def ready(self) -> float:
         """Seconds from its start to its first completion, which is waited for. Raises FailedError."""
@@ -108,6 +119,8 @@ class Session:
         seconds = time.monotonic() - self.begun
         self._require_completion(said[0])
         self.model[:] = [str(said[0]["model"])]
+        longest = said[0].get("max_model_len")
+        self.length[:] = [longest if isinstance(longest, int) else _LENGTH]
         found = self._look()
         keys = {*map(str, cast("list[str]", found["keys"])), *self.subject.options}
         chat = bool(found["chat_template"]) or "chat_template" in keys
@@ -136,18 +149,62 @@ class Session:
         checks, _ = self._asked(requests)
         if quality is None or source is None:
             return checks, None, ()
-        more, answers = self._asked(self._of_quality(quality))
-        wrong = tuple(check for check in more if not check.passed)
-        if wrong:
+        found, wrong = self._measured(quality)
+        if found is None:
             return (*checks, *wrong), None, ()
-        numbers = compared(source, measured(quality, answers))
+        numbers = compared(quality, source, found)
         return checks, numbers, quality_problems(quality, numbers)
+
+    def _measured(self, quality: Quality) -> tuple[Measured | None, tuple[Check, ...]]:
+        """What it says to the texts and tasks; None if it did not answer, and what was not answered."""
+        checks, answers = self._asked(self._of_quality(quality))
+        results, unanswered = self._evaluated()
+        wrong = tuple(check for check in (*checks, *unanswered) if not check.passed)
+        return (None if wrong else replace(measured(quality, answers), tasks=results)), wrong
+
+    def _evaluated(self) -> tuple[tuple[Mapping[str, Json], ...], tuple[Check, ...]]:
+        """lm-eval's results, and its first request of all that failed."""
+        if self.evaluator is None:
+            return (), ()
+        tokenizer, length = self._tokenizer_files(), self.length[0]
+        asked = self.evaluator.requests(tokenizer, length)
+        total = sum(map(len, asked))
+        self.tell(Note(f"asking {self.subject.name} the {total} requests of lm-eval's tasks"))
+        said = self._said([body for bodies in asked for body in bodies], self.evaluator.num_concurrent)
+        for document in said:
+            if error := read_answer(document).error:
+                return (), (Check("quality, tasks", error),)
+        bodies = iter(said)
+        answers: Bodies = [
+            [cast("dict[str, Json]", next(bodies)["body"]) for _ in requests] for requests in asked
+        ]
+        return self.evaluator.results(tokenizer, length, asked, answers), ()
+
+    def _said(self, bodies: Sequence[Mapping[str, Json]], concurrent: int) -> list[Mapping[str, Json]]:
+        """What the server says to completions. Raises FailedError if it did not live to answer them all."""
+        listed: list[Json] = [
+            {"path": COMPLETIONS, "body": {**body, "model": self.model[0]}} for body in bodies
+        ]
+        plan: dict[str, Json] = {"requests": listed, "seconds": self._left(), "concurrent": concurrent}
+        said = self._probe("ask", plan)
+        if self.server.ended() is not None:
+            raise FailedError(self._death("while it was asked lm-eval's tasks"))
+        if len(said) != len(bodies):
+            raise FailedError("our program in its container ended before all was asked")
+        return said
+
+    def _tokenizer_files(self) -> dict[str, bytes]:
+        folder = PurePosixPath(self._tokenizer())
+        found = {name: self.server.read(folder / name) for name in _TOKENIZER_FILES}
+        return {name: content for name, content in found.items() if content is not None}
 
     def _of_quality(self, quality: Quality) -> tuple[Request, ...]:
         return quality_requests(quality, probabilities=self.subject.engine == "vllm")
 
     def _asked(self, requests: Sequence[Request]) -> tuple[tuple[Check, ...], tuple[Answer, ...]]:
         """One after another: what is in a batch beside a request changes its numbers."""
+        if not requests:
+            return (), ()
         listed: list[Json] = [
             {"path": each.path, "body": {**each.body, "model": self.model[0]}} for each in requests
         ]

@@ -134,15 +134,27 @@ def test_warnings(
 
 
 def test_what_is_not_known_is_a_warning(tmp_path: Path) -> None:
-    found = fitted(written(tmp_path, "vllm"), L8, None, model_type="brandnew", architectures=["BrandNew"])
-    (warning,) = found.warnings
-    assert (warning.check, warning.path, warning.message) == (
-        "unknown",
-        ("model",),
-        "not known of the model: parameters by kind: no family is known for BrandNew; memory is not checked",
+    overrides = ["image.base=registry.example.com/vllm:own"]
+    found = fitted(
+        written(tmp_path, "vllm", overrides), L8, None, model_type="brandnew", architectures=["BrandNew"]
     )
     assert (found.refusals, found.memory) == ((), None)
 
+    assert [(each.check, each.path, each.message) for each in found.warnings] == [
+        (
+            "architecture",
+            ("model",),
+            "vLLM 0.33.0 has no BrandNew, and neither has transformers 5.19.0 for its Transformers backend",
+        ),
+        (
+            "unknown",
+            ("model",),
+            (
+                "not known of the model: parameters by kind: no family is known for BrandNew; "
+                "memory is not checked"
+            ),
+        ),
+    ]
 
 def test_allowed_refusals_are_warnings(tmp_path: Path) -> None:
     overrides = ["allow=[memory]", "tensor_parallel_size=3"]

@@ -33,6 +33,8 @@ def test_generated_parts() -> None:
         "prompts",
         "messages",
         "quality",
+        "tasks",
+        "lm_eval",
         "performance",
         "cache",
         "gpus",

@@ -59,13 +59,13 @@ def test_every_triton_release_is_a_base_for_its_version() -> None:
             f"{_RELEASE}:1.2.0",
             "trtllm-serve",
             "holds TensorRT-LLM 1.2.0, and engine.version is 1.2.1",
-            "give both the same version: an engine runs on the version that compiled it",
+            "write nvcr.io/nvidia/tensorrt-llm/release:1.2.1, or version: 1.2.0",
         ),
         (
             f"{_RELEASE}:1.2.0@sha256:{'0' * 64}",
             "trtllm-serve",
             "holds TensorRT-LLM 1.2.0, and engine.version is 1.2.1",
-            "give both the same version: an engine runs on the version that compiled it",
+            "write nvcr.io/nvidia/tensorrt-llm/release:1.2.1, or version: 1.2.0",
         ),
         (
             f"{_RELEASE}:1.2.1",
@@ -170,7 +170,7 @@ def test_a_builder_of_another_version() -> None:
     expected = Problem(
         ("builder", "image"),
         "builder.image holds TensorRT-LLM 1.2.0, and engine.version is 1.2.1",
-        "give both the same version: an engine runs on the version that compiled it",
+        "write nvcr.io/nvidia/tensorrt-llm/release:1.2.1, or version: 1.2.0",
     )
     other: Json = {"image": f"{_RELEASE}:1.2.0"}
     assert _builder(other) == [expected]

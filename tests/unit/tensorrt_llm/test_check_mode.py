@@ -21,7 +21,7 @@ from parts.trtllm_values import triton, values, without
                 "TensorRT-LLM 1.2.1 does not run on V100-SXM2-16GB (compute capability 7.0): "
                 "Volta was dropped with 0.15.0"
             ),
-            "0.14.0 was the last that does",
+            "0.14.0 was the last that does; or write gpu: A2",
         ),
         (
             "B200-SXM-180GB",

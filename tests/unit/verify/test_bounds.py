@@ -68,7 +68,7 @@ def test_numbers_of_a_model() -> None:
 def test_two_models_are_compared() -> None:
     source = Measured((" at 100", " is"), ((-1.0, -1.0),), (("a", "b"),))
     ours = Measured((" at 99", " is"), ((-1.0, -1.2),), (("a", "c"),))
-    numbers = compared(source, ours)
+    numbers = compared(QUALITY, source, ours)
     assert numbers == {
         "exact_match": 0.5,
         "source_perplexity": pytest.approx(math.e),
@@ -87,7 +87,7 @@ def test_two_models_are_compared() -> None:
         quality_problems(replace(QUALITY, max_exact_match_drop=0.5, max_perplexity_increase=0.11), numbers)
         == ()
     )
-    assert compared(Measured(("x",)), Measured(("x",))) == {"exact_match": 1.0}
+    assert compared(QUALITY, Measured(("x",)), Measured(("x",))) == {"exact_match": 1.0}
 
 
 def test_a_perplexity_that_is_no_number_is_over_every_bound() -> None:

@@ -26,7 +26,7 @@ def standin(*answers: tuple[int, bytes, str]) -> Iterator[tuple[int, list[str]]]
             pass
 
         def do_GET(self) -> None:
-            models = b'{"data": [{"id": "org/m"}]}' if self.path == "/v1/models" else b""
+            models = b'{"data": [{"id": "org/m", "max_model_len": 64}]}' if self.path == "/v1/models" else b""
             self._send(200, models, "application/json")
 
         def do_POST(self) -> None:
@@ -71,6 +71,7 @@ def test_it_waits_over_refusals_that_pass(tmp_path: Path) -> None:
         "status": 200,
         "body": {"choices": []},
         "model": "org/m",
+        "max_model_len": 64,
         "health": 200,
         "late": False,
     }
@@ -110,6 +111,18 @@ def test_it_asks_one_after_another_and_reads_streams(tmp_path: Path) -> None:
     assert [json.loads(body)["number"] for body in asked] == [0, 1, 2, 3]
 
 
+def test_it_asks_several_at_a_time_and_answers_in_their_order(tmp_path: Path) -> None:
+    requests = [{"path": "/v1/completions", "body": {"number": number}} for number in range(20)]
+    with standin(*[(200, json.dumps({"said": number}).encode(), JSON) for number in range(20)]) as (
+        port,
+        asked,
+    ):
+        said = probe(tmp_path, "ask", port, requests=requests, seconds=10, concurrent=4)
+    pairs = {json.loads(body)["number"]: number for number, body in enumerate(asked)}
+    assert sorted(pairs) == list(range(20))
+    assert sorted(document["body"]["said"] for document in said) == list(range(20))
+
+
 def test_it_says_that_nothing_listens(tmp_path: Path) -> None:
     with standin(READY) as (port, _):
         pass
@@ -118,6 +131,7 @@ def test_it_says_that_nothing_listens(tmp_path: Path) -> None:
         "refused": True,
         "error": "nothing listens at the server's port",
         "model": "",
+        "max_model_len": None,
         "health": None,
         "late": True,
     }

@@ -71,8 +71,10 @@ def _other_version(image: str, wanted: Release) -> _Finding:
     if match := _RELEASE.search(image):
         if match["tag"] == wanted.version:
             return None
-        said = f"holds TensorRT-LLM {match['tag']}, and engine.version is {wanted.version}"
-        return said, "give both the same version: an engine runs on the version that compiled it"
+        tag = match["tag"]
+        said = f"holds TensorRT-LLM {tag}, and engine.version is {wanted.version}"
+        other = f", or version: {tag}" if tag in releases() else ""
+        return said, f"write {image.partition('@')[0].replace(f':{tag}', f':{wanted.version}')}{other}"
     if match := _TRITON.search(image):
         return _other_triton(match["tag"], wanted)
     return None

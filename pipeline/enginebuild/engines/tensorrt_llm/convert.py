@@ -12,7 +12,13 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Literal
 
-from enginebuild.engines.tensorrt_llm.families import OTHER_WAY, Family, Prequantized, quantized_already
+from enginebuild.engines.tensorrt_llm.families import (
+    OTHER_WAY,
+    Family,
+    Prequantized,
+    family_name,
+    quantized_already,
+)
 from enginebuild.engines.tensorrt_llm.quantizations import weights_reason
 from enginebuild.engines.tensorrt_llm.settings import (
     Settings,
@@ -97,6 +103,12 @@ def _narrowed(option: Option, llamas: Option | None) -> Option:
     if llamas is None or not llamas.choices:
         return option
     return replace(option, choices=tuple(c for c in option.choices if c in llamas.choices))
+
+
+def is_compiled(architecture: str) -> bool:
+    """Whether an engine can be made of a class, by the newest version that is known."""
+    name = family_name(architecture)
+    return name not in (None, "enc_dec") and options_or_none(_KNOWN, f"convert_{name}") is not None
 
 
 def _check_family(version: str, family: Family) -> None:

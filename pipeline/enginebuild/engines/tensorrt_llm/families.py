@@ -63,6 +63,11 @@ def _by_model() -> Mapping[str, tuple[str, str | None]]:
     }
 
 
+def family_name(architecture: str) -> str | None:
+    """Of whose convert script a class is, None for none."""
+    return _by_model().get(architecture, (None, None))[0]
+
+
 def family_of(config: Mapping[str, Json], settings: Settings) -> Family:
     """The family of a model by its config.json: `architectures`, else `model_type`. Raises RefusedError."""
     architectures = config.get("architectures")

@@ -10,7 +10,7 @@ from enginebuild.engines.tensorrt_llm.table import options
 from enginebuild.engines.tensorrt_llm.versions import Mode, Release, releases, spans
 from enginebuild.engines.words import listed
 from enginebuild.errors import Problem
-from enginebuild.recipe.gpu import Gpu
+from enginebuild.recipe.gpu import Gpu, catalogue
 from enginebuild_cache import Json
 
 _METHOD = ("quantization", "method")
@@ -27,7 +27,7 @@ def quantization_problems(
     """Method, KV cache and dtype against version, mode and GPU; the gravest of each alone."""
     if gpu and (reason := quantizations.gpu_reason(gpu.compute_capability, release.version)):
         message = f"TensorRT-LLM {release.version} does not run on {_named(gpu)}: {reason}"
-        yield Problem(("gpu",), message, quantizations.gpu_hint(gpu.compute_capability))
+        yield Problem(("gpu",), message, quantizations.gpu_hint(gpu.compute_capability) + _next(gpu, release))
         return
     yield from _dtype_problems(gpu, values)
     said = values.get("quantization")
@@ -39,6 +39,17 @@ def quantization_problems(
         yield from _kv_problems(release, mode, gpu, kv_cache)
     if mode == "pytorch":
         yield from _yaml_kv_problems(release, gpu, kv_cache, values)
+
+
+def _next(gpu: Gpu, release: Release) -> str:
+    """The next GPU that the version knows, with as much memory or more; nothing where there is none."""
+    known = [
+        each
+        for each in catalogue().values()
+        if each.memory_gb >= gpu.memory_gb
+        and quantizations.gpu_reason(each.compute_capability, release.version) is None
+    ]
+    return f"; or write gpu: {min(known, key=lambda each: each.distance(gpu)).name}" if known else ""
 
 
 def _named(gpu: Gpu) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from enginebuild.engines.vllm.table import Argument
-from enginebuild.engines.vllm.values import Path
+from enginebuild.engines.vllm.values import Path, readable_int
 from enginebuild.engines.vllm.words import one_of, shown
 from enginebuild.errors import Problem
 from enginebuild_cache import Json
@@ -134,6 +134,35 @@ def _lora_mapping(item: dict[str, Json], path: Path) -> Iterator[Problem]:
             yield Problem(path, f"a LoRA module needs a {key}", "name=/path, or a mapping with name and path")
 
 
+def _step_problems(args: Args, path: Path) -> Iterator[Problem]:
+    """How much one step takes (config/scheduler.py, verify_max_model_len, vLLM 0.32.0 and 0.33.0)."""
+    tokens, length = _whole(args, "max_num_batched_tokens"), _whole(args, "max_model_len")
+    sequences, threshold = _whole(args, "max_num_seqs"), _whole(args, "long_prefill_token_threshold")
+    place = (*path, "max_num_batched_tokens")
+    if tokens and length and tokens < length and args.get("enable_chunked_prefill") is False:
+        message = (
+            f"max_num_batched_tokens {tokens} is less than max_model_len {length}, and "
+            "enable_chunked_prefill is false: a long prompt would fit no step"
+        )
+        yield Problem(
+            place, message, f"write max_num_batched_tokens: {length}, or enable_chunked_prefill: true"
+        )
+    elif tokens and sequences and tokens < sequences:
+        message = f"max_num_batched_tokens {tokens} is less than max_num_seqs {sequences}"
+        yield Problem(place, message, f"write max_num_batched_tokens: {sequences}, or max_num_seqs: {tokens}")
+    if threshold and length and threshold > length:
+        message = f"long_prefill_token_threshold {threshold} is more than max_model_len {length}"
+        hint = f"write long_prefill_token_threshold: {length}"
+        yield Problem((*path, "long_prefill_token_threshold"), message, hint)
+
+
+def _whole(args: Args, name: str) -> int | None:
+    """A number as vLLM reads it, None for none and for what the length is to be found by."""
+    value = args.get(name)
+    found = readable_int(value) if isinstance(value, str) else value
+    return found if isinstance(found, int) and not isinstance(found, bool) and found > 0 else None
+
+
 def relation_problems(args: Args, path: Path) -> Iterator[Problem]:
     """Arguments that need, or exclude, one another; vLLM says so only when the server starts.
 
@@ -149,6 +178,7 @@ def relation_problems(args: Args, path: Path) -> Iterator[Problem]:
     if args.get("enable_per_request_metrics") is True and args.get("disable_log_stats") is True:
         message = "enable_per_request_metrics needs the statistics that disable_log_stats turns off"
         yield Problem((*path, "enable_per_request_metrics"), message, "remove one of the two", on_key=True)
+    yield from _step_problems(args, path)
     interval = args.get("sse_keep_alive_interval")
     if isinstance(interval, int) and interval < 0:
         message = f"sse_keep_alive_interval must be at least 0, not {interval}"

@@ -11,6 +11,7 @@ import json
 import re
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,8 @@ def wait(server: _Server, plan: Any) -> None:
     end = time.monotonic() + plan["seconds"]
     broken: float | None = None
     while True:
-        model = _model(server)
+        served = _served(server)
+        model = str(served.get("id", ""))
         body = {**plan["body"], **({"model": model} if model else {})}
         found = server.post(plan["path"], body, max(end - time.monotonic(), 1.0))
         health = server.get(plan["health"]).get("status")
@@ -107,25 +109,33 @@ def wait(server: _Server, plan: Any) -> None:
         if now > end or (health == 200 and broken is not None and now - broken > plan["patience"]):
             break
         time.sleep(_PAUSE)
-    _say({**found, "model": model, "health": health, "late": time.monotonic() > end})
+    length = served.get("max_model_len")
+    _say({**found, "model": model, "max_model_len": length, "health": health, "late": time.monotonic() > end})
 
 
 def _is_refusal(status: Any) -> bool:
     return isinstance(status, int) and 400 <= status < 500 and status not in (404, 408, 425, 429)
 
 
-def _model(server: _Server) -> str:
+def _served(server: _Server) -> dict[str, Any]:
+    """What the server says of its model; nothing if it does not yet."""
     body: Any = server.get("/v1/models").get("body")
     try:
-        return str(body["data"][0]["id"])
+        found: dict[str, Any] = {"id": body["data"][0]["id"], **body["data"][0]}
     except (KeyError, IndexError, TypeError):
-        return ""
+        return {}
+    return found
 
 
 def ask(server: _Server, plan: Any) -> None:
-    """Every request, one after another."""
-    for request in plan["requests"]:
-        _say(server.post(request["path"], request["body"], plan["seconds"]))
+    """Every request, one after another unless so many are wanted at the same time; answers in their order."""
+
+    def asked(request: dict[str, Any]) -> dict[str, Any]:
+        return server.post(request["path"], request["body"], plan["seconds"])
+
+    with ThreadPoolExecutor(plan.get("concurrent", 1)) as pool:
+        for found in pool.map(asked, plan["requests"]):
+            _say(found)
 
 
 def look(_server: _Server, plan: Any) -> None:

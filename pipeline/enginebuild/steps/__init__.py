@@ -23,7 +23,7 @@ from enginebuild.steps.vllm_serving import vllm_serving
 from enginebuild_cache import Digest, Json
 
 if TYPE_CHECKING:
-    from enginebuild.steps.warm import Warmth
+    from enginebuild.steps.warmth import Warmth
 
 #: The time of every file and of the image, in seconds since 1970: equal inputs, equal bytes.
 CREATED = 0
@@ -98,7 +98,7 @@ class _Warming:
     def of(cls, recipe: Recipe) -> _Warming:
         if recipe.warm is None:
             return cls()
-        from enginebuild.steps.warm import warmth_of
+        from enginebuild.steps.warmth import warmth_of
 
         return cls(warmth_of(recipe))
 

@@ -104,15 +104,9 @@ def _document() -> dict[str, Any]:
 
 
 def _figures(entry: Mapping[str, Any]) -> Figures:
-    texts = ("said", "source", "reference_gpu")
     numbers = {name: float(value) for name, value in entry.items() if isinstance(value, int | float)}
-    return Figures(
-        numbers,
-        numbers["spread"],
-        *(entry.get(name, "") for name in texts[:2]),
-        entry.get("passes", {}),
-        entry.get("reference_gpu", ""),
-    )
+    passes, reference = entry.get("passes", {}), entry.get("reference_gpu", "")
+    return Figures(numbers, numbers["spread"], entry["said"], entry["source"], passes, reference)
 
 
 def modelled(work: Work) -> Modelled:

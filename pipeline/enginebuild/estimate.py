@@ -90,12 +90,12 @@ class StepEstimate:
     def gpu_minutes(self) -> float | None:
         return None if self.seconds is None else self.seconds * self.gpus / 60
 
-    def line(self) -> str:
+    def line(self, width: int) -> str:
         """Its time, on how many GPUs, and whose time it is. Only where it is known."""
         assert self.seconds is not None
         gpus = f"on {self.gpus} GPU{'' if self.gpus == 1 else 's'}" if self.gpus else ""
         told = f"{self.said}; ×{self.spread:g} either way"
-        return f"  {self.step:<10} {duration(self.seconds):<9}  {gpus:<9}  {told}"
+        return f"  {self.step:<{width}} {duration(self.seconds):<9}  {gpus:<9}  {told}"
 
     def to_json(self) -> dict[str, Json]:
         return {
@@ -162,7 +162,8 @@ class Estimate:
             return []
         unknown = ", ".join(self.unknown)
         known = [step for step in self.steps if step.seconds is not None]
-        found = [f"time       {self._time()}", *(step.line() for step in known)]
+        width = max(10, *(len(step.step) for step in self.steps))
+        found = [f"time       {self._time()}", *(step.line(width) for step in known)]
         if self.bytes_to_fetch:
             found.append(f"to fetch   {size(self.bytes_to_fetch)}")
         if self.cost is not None and self.cost_limits is not None:

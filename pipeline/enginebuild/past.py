@@ -62,7 +62,7 @@ class _Models:
 
     @classmethod
     def of(cls, store: Store) -> _Models:
-        by_tree, by_subject = {}, {}
+        by_tree, by_subject = dict[str, int](), dict[str, int]()
         for record in store.records_of("fetch"):
             size = weights_of(record.tree)
             by_tree[str(record.tree.digest)] = size

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from enginebuild import __version__
 from enginebuild.errors import RecipeError
 from enginebuild.plan import PlannedStep, PlanStatus
 from enginebuild.recipe import Recipe
@@ -29,6 +30,14 @@ class Since:
         said = {name: str(record.provenance.get(name) or "?") for name in ("finished", "subject", "tool")}
         return cls(str(record.key), **said)
 
+    def told(self, recipe: str) -> str:
+        """For who plans `recipe` with this version: when, and what is not of either."""
+        day, _, clock = self.finished.partition("T")
+        when = f"{day} {clock[:5]} UTC" if clock.endswith("+00:00") else self.finished
+        whose = f", made for {self.subject}" if self.subject != recipe else ""
+        tool = f", by {self.tool}" if self.tool != f"enginebuild {__version__}" else ""
+        return f"{when} (record {Digest.parse(self.key).short}{whose}{tool})"
+
     def __str__(self) -> str:
         return f"{Digest.parse(self.key).short} of {self.finished}, made for {self.subject} by {self.tool}"
 
@@ -46,7 +55,7 @@ class Explanation:
     """A step with what its key differs in from that of the record `since`, the one that was used last.
 
     Of a hit, `since` is the record that it hits. `whole` is False while an input is not known: more may
-    differ.
+    differ. `recipe` is the one that is explained.
     """
 
     step: str
@@ -56,6 +65,7 @@ class Explanation:
     causes: tuple[Cause, ...] = ()
     since: Since | None = None
     whole: bool = True
+    recipe: str = ""
 
     def to_json(self) -> dict[str, Json]:
         return {
@@ -68,17 +78,18 @@ class Explanation:
             "whole": self.whole,
         }
 
-    def lines(self) -> list[str]:
-        """For people, the step's own line first."""
-        head = f"{self.step:<10} {self.status:<10}"
+    def lines(self, width: int = 10) -> list[str]:
+        """For people, the step's own line first; `width`: of the longest name of a step."""
+        head = f"{self.step:<{width}} {self.status:<10}"
         if self.status == "hit":
-            return [f"{head}  {'' if self.since is None else f'since {self.since}'}".rstrip()]
+            since = "" if self.since is None else f"since {self.since.told(self.recipe)}"
+            return [f"{head}  {since}".rstrip()]
         if self.since is None or not (self.causes or self.whole):
             return [f"{head}  {self.reason}".rstrip()]
         known = "" if self.whole else f"{self.reason}; known so far, "
         if not self.causes:
-            return [f"{head}  {self.reason}: {self.since}"]
-        lines = [f"{head}  {known}since {self.since}:"]
+            return [f"{head}  {self.reason}: {self.since.told(self.recipe)}"]
+        lines = [f"{head}  {known}since {self.since.told(self.recipe)}:"]
         shown, more = self.causes[:_MOST], len(self.causes) - _MOST
         lines += [f"             {cause}" for cause in shown]
         return [*lines, f"             and {more} more, see --json"] if more > 0 else lines
@@ -119,7 +130,7 @@ def _explained(
         return Explanation(step.name, status, key, reason)
     since = None if record is None else Since.of(record)
     if status == "hit":
-        return Explanation(step.name, status, key, reason, since=since)
+        return Explanation(step.name, status, key, reason, since=since, recipe=recipe.name)
     if step.unresolved or record is None:
         brought = brought_by(step.name)
         here = f" (the step is there for {brought})" if brought and status == "miss" else ""
@@ -130,7 +141,8 @@ def _explained(
     document = {**step.description(), "inputs": inputs}
     before = record.fields if whole else _without(record.fields, set(step.inputs) - set(known))
     found = causes(step.name, before, document, recipe)
-    return Explanation(step.name, status, key, _reason(reason, found, whole), found, since, whole)
+    why = _reason(reason, found, whole)
+    return Explanation(step.name, status, key, why, found, since, whole, recipe.name)
 
 
 def _reason(reason: str, found: tuple[Cause, ...], whole: bool) -> str:

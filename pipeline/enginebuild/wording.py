@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,14 @@ _FOLLOWING: Mapping[str, str] = {
     "fields.port": "its server's port",
     "fields.paths": "where things stand in it",
 }
+
+#: Fields of which the recipe's own name says all, and the beginning of such ones.
+_SAID = ("compression.choice",)
+_LABELS = "labels.enginebuild."
+#: So many characters of a value are shown.
+_LONGEST = 80
+#: A file of a list, by its content.
+_FILE = re.compile(r"files\[(.*)\]\.sha256")
 
 #: Options of TensorRT-LLM's convert scripts and quantize.py → the recipe's field.
 _OPTIONS: Mapping[str, str] = {
@@ -198,7 +207,7 @@ class Cause:
     follows: bool = False
 
     def __str__(self) -> str:
-        return f"{self.shown}: {self.old} → {self.new}"
+        return f"{self.shown}: {_cut(self.old)} → {_cut(self.new)}"
 
     @property
     def shown(self) -> str:
@@ -209,6 +218,10 @@ class Cause:
         plain = self.field.removeprefix("fields.")
         if not self.recipe:
             return plain
+        if plain in _SAID or plain.startswith(_LABELS):
+            return self.recipe
+        if file := _FILE.fullmatch(plain):
+            return f"{self.recipe} ({file[1]})"
         return self.recipe if self.recipe.endswith(last) else f"{self.recipe} ({plain})"
 
     def to_json(self) -> dict[str, Json]:
@@ -219,6 +232,11 @@ class Cause:
             "old": self.old,
             "new": self.new,
         }
+
+
+def _cut(value: str) -> str:
+    """What is longer than a digest with its name is shown by its beginning; JSON has it whole."""
+    return value if len(value) <= _LONGEST else f"{value[: _LONGEST - 1]}…"
 
 
 def _consequence(field: str) -> str:
@@ -243,8 +261,23 @@ def brought_by(step: str) -> str:
 def causes(step: str, old: Mapping[str, Json], new: Mapping[str, Json], recipe: Recipe) -> tuple[Cause, ...]:
     """What differs between two key documents of a step, in the order: what was written, then what follows."""
     found = changes(_readable(old), _readable(new))
-    named = [_cause(step, change, found, recipe) for change in found]
-    return tuple(sorted(named, key=lambda cause: cause.follows))
+    fields = {change.field for change in found}
+    named = [_cause(step, change, found, recipe) for change in found if _superior(change.field) not in fields]
+    said = {cause.recipe for cause in named if not cause.follows and not _is_label(cause)}
+    told = [cause for cause in named if not (_is_label(cause) and cause.recipe in said)]
+    return tuple(sorted(told, key=lambda cause: cause.follows))
+
+
+def _superior(field: str) -> str:
+    """The field beside which another one tells nothing more; empty for most."""
+    if field == "fields.compression.methods":
+        return "fields.compression.choice"
+    return f"{field.removesuffix('size')}sha256" if field.endswith("].size") else ""
+
+
+def _is_label(cause: Cause) -> bool:
+    """Whether it only repeats in a label what decides the result elsewhere."""
+    return cause.field.startswith(f"fields.{_LABELS}")
 
 
 def _cause(step: str, change: Change, beside: Sequence[Change], recipe: Recipe) -> Cause:

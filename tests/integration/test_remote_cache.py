@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -229,7 +230,7 @@ def test_plan_asks_the_cache_for_records_and_for_no_layer(site: Site, tmp_path: 
     sizes = [site.blob(digest).stat().st_size for digest in blobs]
     assert all(size < 10_000 for size in sizes), sizes
 
-    def told(plan: dict[str, Json]) -> dict[str, tuple[Json, Json]]:
+    def told(plan: dict[str, Any]) -> dict[str, tuple[Json, Json]]:
         return {step["name"]: (step["status"], step["remote"]) for step in plan["steps"]}
 
     assert (

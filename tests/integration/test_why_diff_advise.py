@@ -50,7 +50,8 @@ def records_at(cache: Path) -> dict[str, Record]:
 
 def since(record: Record) -> str:
     told = record.provenance
-    return f"since {record.key.short} of {told['finished']}, made for {told['subject']} by {told['tool']}"
+    day, _, clock = str(told["finished"]).partition("T")
+    return f"since {day} {clock[:5]} UTC (record {record.key.short})"
 
 
 def test_why_before_after_and_after_a_change(folder: Path) -> None:

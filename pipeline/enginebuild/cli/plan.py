@@ -145,8 +145,9 @@ def _planned(
 
 def _whole(shown: Preview, price: float | None) -> Iterator[str]:
     """Each step of one recipe, and what the missing ones take."""
+    width = max(10, *(len(step.step.name) for step in shown.steps))
     for step in shown.steps:
-        yield _lines(step)
+        yield _lines(step, width)
     if shown.image is not None and shown.bytes_to_send is not None:
         yield f"image      {shown.image}, {size(shown.bytes_to_send)} to send"
     if shown.bytes_to_take:
@@ -154,9 +155,9 @@ def _whole(shown: Preview, price: float | None) -> Iterator[str]:
     yield from shown.estimate(price).lines(size)
 
 
-def _lines(planned: PlannedStep) -> str:
+def _lines(planned: PlannedStep, width: int) -> str:
     key = planned.key.short if planned.key else "-" * 12
-    line = f"{planned.step.name:<10} {planned.status:<10}  {key}"
+    line = f"{planned.step.name:<{width}} {planned.status:<10}  {key}"
     if planned.changed:
         return "\n".join([line, *(f"             {_short(str(change))}" for change in planned.changed)])
     return f"{line}  {planned.reason}".rstrip()

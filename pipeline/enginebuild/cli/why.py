@@ -71,7 +71,8 @@ def command(
 
 
 def _lines(found: Sequence[Explanation], fields: Sequence[str]) -> list[str]:
-    lines = [line for explanation in found for line in explanation.lines()]
+    width = max(10, *(len(explanation.step) for explanation in found))
+    lines = [line for explanation in found for line in explanation.lines(width)]
     return [*lines, f"because of {', '.join(fields)}"] if fields else lines
 
 

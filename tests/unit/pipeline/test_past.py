@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -24,12 +25,18 @@ def store(tmp_path: Path) -> Store:
 
 
 def put(
-    store: Store, step: str, fields: dict[str, Json], seconds: Json, tree: Tree | None = None, **more: Json
+    store: Store,
+    step: str,
+    fields: dict[str, Json],
+    seconds: Json,
+    more: Mapping[str, Json] | None = None,
+    tree: Tree | None = None,
+    inputs: Json = None,
 ) -> Record:
     """A record; the files of its tree have their own paths for content."""
-    inputs = more.pop("inputs", {})
-    document: dict[str, Json] = {"step": step, "fields": fields, "inputs": inputs}
-    provenance = {"subject": "llama", "finished": "2026-11-26T08:00:00+00:00", "seconds": seconds, **more}
+    document: dict[str, Json] = {"step": step, "fields": fields, "inputs": inputs or {}}
+    finished = "2026-11-26T08:00:00+00:00"
+    provenance = {"subject": "llama", "finished": finished, "seconds": seconds, **(more or {})}
     contents = {file.path: file.path.encode() for file in tree or ()}
     files = [File(path, store.put_bytes(content), len(content)) for path, content in contents.items()]
     return store.put_record(Record(Digest.of_json(document), step, document, Tree.of(files), provenance))
@@ -41,7 +48,7 @@ def alone(found: tuple[Time, ...]) -> Time:
 
 
 def test_a_fetch_is_measured_by_the_bytes_that_were_not_here(store: Store) -> None:
-    put(store, "fetch", {"source": "hf://org/llama"}, 160.0, **{FETCHED: 16_000_000_000})
+    put(store, "fetch", {"source": "hf://org/llama"}, 160.0, {FETCHED: 16_000_000_000})
     found = alone(Past(store).times("fetch"))
     assert (found.seconds, found.method, found.size, found.since.subject) == (
         160.0,
@@ -54,13 +61,13 @@ def test_a_fetch_is_measured_by_the_bytes_that_were_not_here(store: Store) -> No
 @pytest.mark.parametrize("fetched", [None, 0, 1000])
 def test_a_fetch_that_found_its_files_here_tells_nothing(store: Store, fetched: int | None) -> None:
     more: dict[str, Json] = {} if fetched is None else {FETCHED: fetched}
-    put(store, "fetch", {"source": "hf://org/llama"}, 0.1, **more)
+    put(store, "fetch", {"source": "hf://org/llama"}, 0.1, more)
     assert Past(store).times("fetch") == ()
 
 
 def test_calibration_data_come_over_the_same_line(store: Store) -> None:
-    put(store, "calibration", {"source": "hf://datasets/org/texts"}, 2, **{FETCHED: 200_000_000})
-    put(store, "timing_cache", {}, 1, **{FETCHED: 400_000_000})
+    put(store, "calibration", {"source": "hf://datasets/org/texts"}, 2, {FETCHED: 200_000_000})
+    put(store, "timing_cache", {}, 1, {FETCHED: 400_000_000})
     assert [(time.method, time.size) for time in Past(store).times("fetch")] == [
         ("download", 200_000_000),
         ("copy", 400_000_000),
@@ -74,7 +81,7 @@ def test_a_record_without_a_time_tells_none(store: Store, seconds: Json) -> None
 
 
 def test_the_size_of_a_model_is_that_of_its_fetch(store: Store) -> None:
-    fetched = put(store, "fetch", {"source": "hf://org/llama"}, 160, MODEL)
+    fetched = put(store, "fetch", {"source": "hf://org/llama"}, 160, tree=MODEL)
     weights = weights_of(fetched.tree)
     assert weights == len("model.safetensors")
     inputs: dict[str, Json] = {"fetch": str(fetched.tree.digest)}
@@ -85,7 +92,7 @@ def test_the_size_of_a_model_is_that_of_its_fetch(store: Store) -> None:
     # Of a step that reads none of it, the recipe that fetched it tells.
     put(store, "verify", {"gpus": ["NVIDIA H100"]}, 90)
     assert alone(Past(store).times("verify")).size == weights
-    put(store, "warm", {"hardware": {"kind": "cpu"}}, 90, subject="somebody")
+    put(store, "warm", {"hardware": {"kind": "cpu"}}, 90, {"subject": "somebody"})
     unknown = alone(Past(store).times("warm"))
     assert (unknown.seconds, unknown.method, unknown.size, unknown.tokens) == (90.0, "cpu", None, None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,7 +22,12 @@ MADE_BY: Mapping[str, Json] = {
     "subject": "llama",
     "tool": "enginebuild 0.1.0",
 }
-SINCE = "of 2026-11-26T08:00:00+00:00, made for llama by enginebuild 0.1.0"
+
+
+def since(key: Digest) -> str:
+    return f"2026-11-26 08:00 UTC (record {key.short})"
+
+
 MODEL = Tree.of([File("config.json", Digest.of(b"{}"), 2)])
 
 
@@ -70,8 +76,8 @@ def test_a_hit_says_since_when_and_a_miss_what_differs() -> None:
     now = step("configure", {"args": {"max_model_len": 64}, "fingerprint": "b"}, "fetch")
     found = explained([FETCH, now], [record(FETCH), record(before, {"fetch": MODEL})])
     assert shown(found) == (
-        f"fetch      hit         since {FETCH.key({}).short} {SINCE}\n"
-        f"configure  miss        since {before.key({'fetch': MODEL}).short} {SINCE}:\n"
+        f"fetch      hit         since {since(FETCH.key({}))}\n"
+        f"configure  miss        since {since(before.key({'fetch': MODEL}))}:\n"
         "             engine.args.max_model_len: 256 → 64\n"
         "             the key of the whole build: a → b"
     )
@@ -113,15 +119,66 @@ def test_a_step_whose_input_is_not_known_tells_what_is_known() -> None:
     records = [record(FETCH), record(convert, {"fetch": MODEL}), record(built, {"convert": MODEL})]
     found = explained([FETCH, other, then], records)
     assert shown(found[1:]) == (
-        f"convert    miss        since {records[1].key.short} {SINCE}:\n"
+        f"convert    miss        since {since(records[1].key)}:\n"
         "             dtype: float16 → bfloat16\n"
         "compile    unresolved  its key needs the output of convert; known so far, "
-        f"since {records[2].key.short} {SINCE}:\n"
+        f"since {since(records[2].key)}:\n"
         "             engine.build.max_batch_size: 4 → 8"
     )
     assert [each.whole for each in found] == [True, True, False]
     same = explained([FETCH, other, built], records)
     assert shown(same[2:]) == "compile    unresolved  its key needs the output of convert"
+
+
+def test_a_record_of_another_recipe_or_version_says_whose_it_is() -> None:
+    whose = {"finished": "2026-11-26T08:00:00+00:00", "subject": "other", "tool": "enginebuild 0.0.9"}
+    (found,) = explained([FETCH], [replace(record(FETCH), provenance=whose)])
+    whole = f"record {FETCH.key({}).short}, made for other, by enginebuild 0.0.9"
+    assert found.lines() == [f"fetch      hit         since 2026-11-26 08:00 UTC ({whole})"]
+    assert found.lines(12)[0].startswith("fetch        hit  ")
+
+
+def test_a_label_and_a_size_repeat_nothing() -> None:
+    said: dict[str, Json] = {"layout": "server", "labels": {"enginebuild.layout": "server"}}
+    now: dict[str, Json] = {"layout": "model", "labels": {"enginebuild.layout": "model"}}
+    found = causes("image", step("image", said).description(), step("image", now).description(), recipe())
+    assert [str(cause) for cause in found] == ["image.layout: server → model"]
+    alone = step("image", {"labels": now["labels"]})
+    found = causes(
+        "image", step("image", {"labels": said["labels"]}).description(), alone.description(), recipe()
+    )
+    assert [str(cause) for cause in found] == ["image.layout: server → model"]
+    files: list[dict[str, Json]] = [
+        {"files": [{"path": "a.json", "sha256": digest, "size": size}]}
+        for digest, size in (("0", 1), ("1", 2))
+    ]
+    before, after = (step("fetch", fields).description() for fields in files)
+    assert [str(cause) for cause in causes("fetch", before, after, recipe(model="file:./model"))] == [
+        "model.source (a.json): 0 → 1"
+    ]
+
+
+def test_a_compressor_is_told_by_its_name_and_long_values_are_cut() -> None:
+    gzip: dict[str, Json] = {
+        "layout": "server",
+        "compression": {"choice": "gzip", "methods": [{"library": "zlib 1.2.13"}]},
+    }
+    before = step("image", {"layout": "server"}).description()
+    found = causes("image", before, step("image", gzip).description(), recipe())
+    assert [str(cause) for cause in found] == ["image.compression: (absent) → gzip"]
+    newer: dict[str, Json] = {
+        "layout": "server",
+        "compression": {"choice": "gzip", "methods": [{"library": "z" * 100}]},
+    }
+    (cause,) = causes(
+        "image", step("image", gzip).description(), step("image", newer).description(), recipe()
+    )
+    assert str(cause) == (
+        'image.compression (compression.methods): [{"library":"zlib 1.2.13"}] → [{"library":"'
+        + "z" * 66
+        + "…"
+    )
+    assert cause.new == '[{"library":"' + "z" * 100 + '"}]'
 
 
 def test_what_an_earlier_step_made_anew_is_no_field_of_the_recipe() -> None:
@@ -146,7 +203,7 @@ def test_files_that_gc_removed() -> None:
     planned = PlannedStep(FETCH, "miss", FETCH.key({}), None, "its files are no longer in the cache", ())
     (found,) = why((planned,), {"fetch": record(FETCH)}, recipe())
     assert found.lines() == [
-        f"fetch      miss        its files are no longer in the cache: {FETCH.key({}).short} {SINCE}"
+        f"fetch      miss        its files are no longer in the cache: {since(FETCH.key({}))}"
     ]
 
 
@@ -199,15 +256,14 @@ FOLDER = {"files": [{"path": "a", "sha256": "0", "size": 1}]}
         ]),
         ("fetch", HUB, {**HUB, "files": []}, {}, [
             "model.allow_patterns or model.ignore_patterns (files): (absent) → []",
-            "model.allow_patterns or model.ignore_patterns (files[a].sha256): 0 → (absent)",
-            "model.allow_patterns or model.ignore_patterns (files[a].size): 1 → (absent)",
+            "model.allow_patterns or model.ignore_patterns (a): 0 → (absent)",
         ]),
         ("fetch", HUB, {**HUB, "commit": "beef", "files": [{"path": "a", "sha256": "1", "size": 1}]}, {}, [
             "model.revision (commit): c0ffee → beef",
-            "model.revision (files[a].sha256): 0 → 1",
+            "model.revision (a): 0 → 1",
         ]),
         ("fetch", FOLDER, {"files": [{"path": "a", "sha256": "1", "size": 1}]}, {"model": "file:./m"}, [
-            "model.source (files[a].sha256): 0 → 1",
+            "model.source (a): 0 → 1",
         ]),
         ("quantize", {"request": {"group_size": 128}}, {"request": {"group_size": 64}}, {}, [
             "quantization.group_size: 128 → 64",

@@ -35,7 +35,7 @@ def test_one_fetch_and_equal_digests(tmp_path: Path) -> None:
     for step in ("fetch", "configure", "image", "publish"):
         assert [status[step] for status in statuses].count("built") == 1, step
     shards = sum(path.stat().st_size for path in (tmp_path / "hub").rglob("*.safetensors"))
-    assert sent == shards
+    assert shards < sent < shards + 4096  # the preflight read the headers; of the weights nothing came twice
     waited = [event for done in ended for event in done.events if event["event"] == "waiting"]
     assert waited, "nobody said that it waited"
     assert {event["what"] for event in waited} <= {"step fetch", "step configure", "step image", "publish"}

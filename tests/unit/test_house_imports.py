@@ -68,7 +68,8 @@ def test_the_lower_packages_stand_on_little(folder: str, allowed: set[str]) -> N
 def test_the_tool_imports_only_what_it_declares() -> None:
     allowed = declared() | set(OURS)
     undeclared = {p: f for p, f in foreign("pipeline/enginebuild").items() if p not in allowed}
-    assert undeclared == {}
+    # An extra's, imported where its absence is answered.
+    assert undeclared == {"PIL": {"pipeline/enginebuild/advise/raster.py"}}
 
 
 def test_no_dependency_is_declared_in_vain() -> None:

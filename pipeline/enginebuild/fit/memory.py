@@ -71,7 +71,8 @@ def memory_of(facts: ModelFacts, shape: Shape, serving: Serving, gpu: Gpu) -> Me
         ),
         key=lambda stage: stage[0],
     )
-    weights, layers = max(fullest[0] - serving.offloaded, 0), fullest[1]
+    weights = max(fullest[0] - serving.offloaded, 0)
+    layers = [layer for layer in fullest[1] if shape.cached is None or layer in shape.cached]
     activations = _activations(facts, shape, serving, tokens, sequences)
     overhead, graphs = _overhead(serving), _graphs(serving)
     block = BLOCK_TOKENS[serving.engine]

@@ -12,7 +12,7 @@ from enginebuild.models.named import Named, named
 from enginebuild.models.parts import KINDS, Kind, Part, parameters
 from enginebuild.models.quantized import BYTES, Quantized, is_quantized, stored_quantization
 from enginebuild.models.shape import Shape, shape_of
-from enginebuild.models.tensors import Stored, Tensor, parts_of, stored
+from enginebuild.models.tensors import Stored, Tensor, cached_layers, parts_of, stored
 from enginebuild.models.vision import vision_is_known
 from enginebuild_cache import Json, Tree
 
@@ -125,6 +125,8 @@ def facts_of(
         # Without an lm_head in the files the embeddings are one, whatever a silent config.json means.
         shape = shape if shape is None or found.head else replace(shape, tied=True)
         parts = parts_of(tensors, shape, quantization)
+        if shape is not None and family is None:
+            shape = replace(shape, cached=cached_layers(parts))
     return ModelFacts(
         architecture=full.architecture,
         family=name if family is not None else None,

@@ -38,7 +38,7 @@ class Experts:
 class Shape:
     """`width`: of the dense MLP's middle. `windows`: per layer, how many tokens attention looks back (None:
     all). `positions`: the longest sequence as written; `scaled_positions`: with its RoPE scaling, as vLLM
-    counts.
+    counts. `cached`: the layers that keep keys and values, where not all do.
     """
 
     layers: int
@@ -54,6 +54,7 @@ class Shape:
     tied: bool
     latent: Latent | None
     experts: Experts | None
+    cached: tuple[int, ...] | None = None
 
     @property
     def dense_layers(self) -> tuple[int, ...]:

@@ -80,6 +80,21 @@ def parts_of(tensors: Iterable[Tensor], shape: Shape | None, quantized: Quantize
     )
 
 
+def cached_layers(parts: Iterable[Part]) -> tuple[int, ...] | None:
+    """The layers that have keys and values of attention; None where no name says which.
+
+    Models that mix attention with layers of a fixed state (Mamba, linear attention) keep a KV cache in few.
+    """
+    found = {
+        layer
+        for part in parts
+        if part.kind == "attention" and part.split in ("kv_heads", "whole") and part.linear
+        for layer in part.layers
+        if layer >= 0
+    }
+    return tuple(sorted(found)) or None
+
+
 @dataclass(frozen=True, slots=True)
 class _Group:
     """What is added up to one part."""

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from enginebuild.fit.memory import memory_of
 from enginebuild.fit.serving import Serving
 from enginebuild.fit.weights import weight_bytes
 from enginebuild.models import ModelFacts, facts_of
+from enginebuild.recipe.gpu import catalogue
 from enginebuild.sources.safetensors import Tensor
 from parts import published_tensors as tensors_of
 from parts.published_models import config, facts
@@ -114,6 +116,34 @@ def test_what_has_no_known_name_is_other_and_counts() -> None:
     whole = _weights(facts(LLAMA))[0]
     assert _weights(read) == [whole + 2 * (64 * 32 + 8)]
     assert _weights(read, tensor=2)[0] == _weights(facts(LLAMA), tensor=2)[0] + 64 * 32 + 2 * 8
+
+
+def test_layers_with_a_fixed_state_keep_no_keys_and_values() -> None:
+    """Of every four layers one is plain attention, as in Qwen3-Next."""
+    kept = [
+        (
+            name.replace("self_attn", "linear_attn")
+            .replace("k_proj", "in_proj")
+            .replace("v_proj", "out_proj"),
+            sizes,
+        )
+        if "layers" in name and int(name.split(".")[2]) % 4 != 3
+        else (name, sizes)
+        for name, sizes in named(LLAMA)
+    ]
+    mixed = _read(LLAMA, tensors(kept), model_type="brandnew")
+    assert mixed.shape is not None
+    assert mixed.shape.cached == (3, 7, 11, 15, 19, 23, 27, 31)
+    gpu, serving = catalogue()["H100-SXM-80GB"], Serving("vllm", length=8192)
+    whole = memory_of(facts(LLAMA), facts(LLAMA).shape or mixed.shape, serving, gpu)
+    found = memory_of(mixed, mixed.shape, serving, gpu)
+    assert (found.weights, found.sequence) == (whole.weights, whole.sequence / 4)
+    all_cached = _read(LLAMA, model_type="brandnew").shape
+    assert all_cached is not None
+    assert all_cached.cached == tuple(range(32))
+    latent = _read(V3, model_type="brandnew").shape
+    assert latent is not None
+    assert latent.cached == tuple(range(61))
 
 
 def test_tables_that_engines_make_themselves_are_not_loaded() -> None:

@@ -7,7 +7,7 @@ size, else the model of `durations`. What none of them tells is unknown.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
@@ -64,6 +64,7 @@ class StepEstimate:
 
     `seconds` None: unknown; right within a factor of `spread` either way. `said` says in a few words where
     they are from, `source` in full. `since`: the record, if it is one; its time was multiplied by `scale`.
+    `remote`: it is not made but taken from a remote cache.
     """
 
     step: str
@@ -75,6 +76,7 @@ class StepEstimate:
     scale: float = 1.0
     said: str = ""
     source: str = ""
+    remote: bool = False
 
     @property
     def low(self) -> float:
@@ -104,6 +106,7 @@ class StepEstimate:
             "low": None if self.seconds is None else round(self.low, 3),
             "high": None if self.seconds is None else round(self.high, 3),
             "spread": self.spread,
+            "remote": self.remote,
             "gpus": self.gpus,
             "gpu_minutes": None if self.gpu_minutes is None else round(self.gpu_minutes, 3),
             "origin": self.origin,
@@ -160,22 +163,25 @@ class Estimate:
         """For people; none where all is here."""
         if not self.steps:
             return []
-        unknown = ", ".join(self.unknown)
         known = [step for step in self.steps if step.seconds is not None]
         width = max(10, *(len(step.step) for step in self.steps))
-        found = [f"time       {self._time()}", *(step.line(width) for step in known)]
+        return [f"time       {self.time()}", *(step.line(width) for step in known), *self.sums(size)]
+
+    def sums(self, size: Callable[[int], str]) -> Iterator[str]:
+        """The bytes to fetch, and the price."""
         if self.bytes_to_fetch:
-            found.append(f"to fetch   {size(self.bytes_to_fetch)}")
+            yield f"to fetch   {size(self.bytes_to_fetch)}"
         if self.cost is not None and self.cost_limits is not None:
             low, high = self.cost_limits
             between = f" ({low:.2f} to {high:.2f} $)" if self.cost else ""
             minutes = f"{self.gpu_minutes:.1f} GPU minutes at {self.price:g} $/h"
-            more = f", and what is unknown: {unknown}" if unknown else ""
-            found.append(f"cost       {self.cost:.2f} ${between} for {minutes}{more}")
-        return found
+            names = ", ".join(dict.fromkeys(self.unknown))
+            more = f", and what is unknown: {names}" if names else ""
+            yield f"cost       {self.cost:.2f} ${between} for {minutes}{more}"
 
-    def _time(self) -> str:
-        unknown = [f"unknown for {', '.join(self.unknown)}"] if self.unknown else []
+    def time(self) -> str:
+        """Of all steps one after another, as people say it, and which are unknown."""
+        unknown = [f"unknown for {', '.join(dict.fromkeys(self.unknown))}"] if self.unknown else []
         if len(self.unknown) == len(self.steps):
             return unknown[0]
         about, low, high = map(duration, (self.seconds, *self.limits))
@@ -220,7 +226,7 @@ def estimate(
 
 def _of(planned: PlannedStep, work: Work | None, past: Past, recipe: Recipe) -> StepEstimate:
     gpus = 0 if planned.remote else gpus_of(planned, recipe)
-    unknown = StepEstimate(planned.step.name, gpus)
+    unknown = StepEstimate(planned.step.name, gpus, remote=planned.remote)
     times = [time for time in past.times(planned.step.name) if work is None or time.method == work.method]
     own = [time for time in times if time.since.subject == recipe.name]
     others = sorted(times, key=lambda time: time.size is None)  # those that can be scaled before the others

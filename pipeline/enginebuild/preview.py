@@ -57,6 +57,12 @@ class Preview:
     records: Mapping[str, Record] = field(default_factory=dict)
     fit: Fit | None = None
 
+    @property
+    def about_to_send(self) -> int | None:
+        """Bytes, where the image is not known yet: those of the weights, without the base's."""
+        work = self.works.get("publish")
+        return None if work is None or self.bytes_to_send is not None else work.size
+
     def estimate(self, price: float | None = None) -> Estimate:
         """What is to be made; `price` in dollars per GPU-hour."""
         return estimate(self.steps, self.works, self.past, self.recipe, self.bytes_to_fetch, price)
@@ -67,6 +73,7 @@ class Preview:
             "key": str(self.key) if self.key else None,
             "image": str(self.image) if self.image else None,
             "bytes_to_send": self.bytes_to_send,
+            "bytes_to_send_about": self.about_to_send,
             "bytes_to_take": self.bytes_to_take,
             "estimate": self.estimate(price).to_json(),
             "findings": [finding.to_json() for finding in self.fit.findings] if self.fit else [],

@@ -54,10 +54,8 @@ class Previews:
         total = self.estimate(price)
         if total.steps:
             yield f"to make    {', '.join(_sums(total.steps))}"
-        if total.bytes_to_fetch:
-            yield f"to fetch   {size(total.bytes_to_fetch)}"
-        if total.cost is not None:
-            yield f"cost       {total.cost:.2f} $ for {total.gpu_minutes:.1f} GPU minutes at {price:g} $/h"
+            yield f"time       {'; '.join(filter(None, [total.time(), _origins(total.steps)]))}"
+            yield from total.sums(size)
 
 
 def _to_make(step: PlannedStep) -> bool:
@@ -73,10 +71,19 @@ def _state(steps: Sequence[PlannedStep]) -> str:
 
 def _sums(steps: Sequence[StepEstimate]) -> Iterator[str]:
     """For each kind of step how many there are, and how long the known ones take together."""
-    for name in dict.fromkeys(step.step for step in steps):
-        those = [step for step in steps if step.step == name]
+    for name, remote in dict.fromkeys((step.step, step.remote) for step in steps):
+        those = [step for step in steps if (step.step, step.remote) == (name, remote)]
         known = [step.seconds for step in those if step.seconds is not None]
         unknown = len(those) - len(known)
         told = [duration(sum(known))] if known else []
         told += [f"unknown for {unknown}" if known else "time unknown"] if unknown else []
-        yield f"{len(those)} × {name} ({', '.join(told)})"
+        taken = " from the remote cache" if remote else ""
+        yield f"{len(those)} × {name}{taken} ({', '.join(told)})"
+
+
+def _origins(steps: Sequence[StepEstimate]) -> str:
+    """Whose times these are."""
+    known = [step.origin for step in steps if step.seconds is not None]
+    modelled = known.count("model")
+    counts = ((len(known) - modelled, "by records"), (modelled, "modelled"))
+    return ", ".join(f"{count} {whose}" for count, whose in counts if count)

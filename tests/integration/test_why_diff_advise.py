@@ -191,6 +191,7 @@ def test_plan_tells_bytes_to_fetch_and_times_of_the_last_records(tmp_path: Path,
     words = (recipe, "--cache-dir", tmp_path / "cache")
     before = cli.enginebuild("plan", *words, env=env).ok()
     assert before.stdout.splitlines()[4:] == [
+        "to send    about 1.0 MB, without the base",
         "time       under 1 s, between under 1 s and 3 s",
         "  fetch      under 1 s             model: 100 MB/s, an assumed line of 1 Gbit/s; ×4 either way",
         "  configure  under 1 s             model: small files; ×5 either way",

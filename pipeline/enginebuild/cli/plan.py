@@ -150,6 +150,8 @@ def _whole(shown: Preview, price: float | None) -> Iterator[str]:
         yield _lines(step, width)
     if shown.image is not None and shown.bytes_to_send is not None:
         yield f"image      {shown.image}, {size(shown.bytes_to_send)} to send"
+    if shown.about_to_send:
+        yield f"to send    about {size(shown.about_to_send)}, without the base"
     if shown.bytes_to_take:
         yield f"to take    {size(shown.bytes_to_take)} from the remote cache"
     yield from shown.estimate(price).lines(size)

@@ -233,6 +233,7 @@ def test_json() -> None:
                 "low": 1846.154,
                 "high": 3120.0,
                 "spread": 1.3,
+                "remote": False,
                 "gpus": 2,
                 "gpu_minutes": 80.0,
                 "origin": "another recipe's record",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from enginebuild.cli.output import size
 from enginebuild.durations import Work
 from enginebuild.errors import SourceError
 from enginebuild.estimate import estimate
@@ -23,6 +24,7 @@ from enginebuild.step import Step, unresolved_step
 from enginebuild.steps.fetch import fetch_step
 from enginebuild.work import Sent, generated_tokens, works_of
 from enginebuild_cache import Digest, File, Json, Store, Tree
+from parts.checkout import ROOT
 from parts.published_models import config
 
 B8 = 8_030_261_248
@@ -195,6 +197,9 @@ def test_what_a_plan_says_of_a_recipe_that_was_never_built(store: Store) -> None
     told = estimate(steps, found, Nothing(), asked, 2 * B8, 2.5)
     assert told.lines("{:,} bytes".format) == SNAPSHOT.splitlines()
     assert all(step.source for step in told.steps)
+    page = (ROOT / "docs" / "planning.md").read_text("utf-8").splitlines()
+    lines = told.lines(size)
+    assert page[page.index(lines[0]) :][: len(lines)] == lines
 
 
 SNAPSHOT = """\

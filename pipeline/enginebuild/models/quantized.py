@@ -138,7 +138,8 @@ _ALGORITHMS = {
 
 
 def _modelopt(section: Mapping[str, Json]) -> Quantized | None:
-    method = _ALGORITHMS.get(str(section.get("quant_algo")))
+    # ModelOpt 0.47 writes most of them in capitals, and fp8_pb_wo not.
+    method = _ALGORITHMS.get(str(section.get("quant_algo")).upper())
     return None if method is None else of_method(method, _number(section, "group_size"))
 
 

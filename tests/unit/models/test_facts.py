@@ -175,6 +175,7 @@ def _compressed(group: dict[str, Any], **more: Any) -> dict[str, Any]:
         ({"quant_method": "mxfp4"}, ("mxfp4", 4.25, 32)),
         ({"quant_method": "modelopt", "quant_algo": "NVFP4"}, ("nvfp4", 4.5, 16)),
         ({"quant_method": "modelopt", "quant_algo": "FP8"}, ("fp8", 8, None)),
+        ({"quant_method": "modelopt", "quant_algo": "fp8_pb_wo"}, ("fp8_block_scales", 8.001953125, 128)),
         ({"quant_method": "bitsandbytes", "load_in_4bit": True}, ("bitsandbytes 4 bits", 4.5, None)),
         ({"quant_method": "bitsandbytes", "load_in_8bit": True}, ("bitsandbytes 8 bits", 8, None)),
         (

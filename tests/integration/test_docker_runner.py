@@ -731,6 +731,18 @@ def test_as_another_user_the_output_is_handed_back(
     assert (top / "output/a/b").stat().st_uid == 12345
 
 
+def test_the_engine_tells_the_memory_of_its_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Linux itself says it, and not what our own control group leaves; elsewhere swap is not known."""
+    pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    found = make("docker", silent).memory()
+    assert found is not None
+    assert (found.size, found.name) == (pages * page, "the Docker Engine's machine")
+    monkeypatch.setenv("ENGINEBUILD_DOCKER_COPY", "1")
+    assert make("docker", silent).memory() == replace(found, swap=found.size)
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+    assert make("docker", silent).memory() is None
+
+
 @pytest.fixture
 def ssh(docker_engine: DockerEngine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """An engine behind ssh; the file that the words of each ssh are written to."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from enginebuild.runners.host_memory import host_memory
-from enginebuild_cache import Digest, Record, Store, Tree
+from enginebuild_cache import Digest, Json, Record, Store, Tree
 from parts import cli, recipes
 from parts.hub_models import write_model
 from parts.hub_server import HubServer
@@ -82,8 +82,8 @@ def test_a_model_that_this_machine_cannot_quantize(tmp_path: Path, hub: HubServe
 def test_a_step_that_took_longer_than_it_may(tmp_path: Path, hub: HubServer) -> None:
     _locked(tmp_path, hub)
     store = Store.open(tmp_path / "cache")
-    fields = {"step": "quantize"}
-    told = {"subject": "large", "seconds": 5400.0}
+    fields: dict[str, Json] = {"step": "quantize"}
+    told: dict[str, Json] = {"subject": "large", "seconds": 5400.0}
     store.put_record(Record(Digest.of_json(fields), "quantize", fields, Tree.of([]), told))
     plan = _ended(tmp_path, hub, "plan", "large.yaml", "--set", "allow=[disk]")
     said = "warning: the step quantize took 1.5 h the last time, and builder.timeout is 1.0 h; "

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 )
 @runner_option
 @cache_option
-@click.option("--online", is_flag=True, help="Ask the Hub for the model's list of files and its config.json.")
+@click.option("--online", is_flag=True, help="Ask the Hub: list of files, config.json, headers of the weights.")
 @click.option("--explain", is_flag=True, help="Show the model's sizes and the memory of one GPU.")
 def command(
     recipe: Path,
@@ -49,7 +49,8 @@ def command(
     Reads the recipe and its lock, if there is one, holds the engine's arguments against the table of that
     engine's version, and the model's sizes against the GPUs: of a model in a folder, of a locked one whose
     config.json is in the cache, or of any with --online. Needs no network otherwise, and no GPU. Exits with
-    2 and shows every mistake at its place, or with 5 if the model cannot be served so.
+    2 and shows every mistake at its place, with 5 if the model cannot be served so, or with 3 if it cannot be
+    had, or its weights are broken: what to do about a gated or private repository is said.
 
     With --in-engine, the vLLM that will serve reads the configuration, makes its engine's configuration and
     renders a conversation, without the model's weights. Exits with 6 if it refuses, or does other than the

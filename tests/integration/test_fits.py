@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -69,6 +70,18 @@ def test_what_a_recipe_allows_is_a_warning(tmp_path: Path) -> None:
         "warning: tensor_parallel_size 3 does not divide the MLP's width 128 of the model (allow: widths)\n"
     )
     _ended(tmp_path, "run", "tiny.yaml", "--output", "out").ok()
+
+
+def test_a_refusal_takes_less_than_a_second(tmp_path: Path) -> None:
+    """As a user waits for it: a process of its own; the best of a few, for the machine may be busy."""
+    write_tiny_llama(tmp_path / "model")
+    _recipe(tmp_path, "file:./model", "tensor_parallel_size: 3", "gpu: L4")
+    waited = []
+    for _ in range(5):
+        began = time.monotonic()
+        assert _ended(tmp_path, "check", "tiny.yaml").code == 5
+        waited.append(time.monotonic() - began)
+    assert min(waited) < 1
 
 
 def test_lock_and_run_refuse_before_the_weights(tmp_path: Path, hub: HubServer) -> None:

@@ -28,12 +28,15 @@ class Combination:
     config: Mapping[str, Any] = field(default_factory=dict)
     recipe: Mapping[str, Any] = field(default_factory=dict)
 
+    def model_config(self) -> dict[str, Any]:
+        """The model's config.json."""
+        return {**(config(self.model) if self.model else {}), **self.config}
+
     def write(self, folder: Path) -> Path:
         """The recipe and, beside it, the model's folder with its config.json."""
         model = folder / "model"
         model.mkdir()
-        published = config(self.model) if self.model else {}
-        (model / "config.json").write_text(json.dumps({**published, **self.config}))
+        (model / "config.json").write_text(json.dumps(self.model_config()))
         path = folder / "recipe.yaml"
         changed = merged(yaml.safe_load(TEXTS[self.engine]) | {"model": "file:./model"}, self.recipe)
         path.write_text(yaml.safe_dump(changed, sort_keys=False))
@@ -44,7 +47,8 @@ class Combination:
 class Failure(Combination):
     """`seen`: what users got, of an engine that ran or a build that broke. `says` is our reason, at the line
     of `at`; `mends` are changes as `--set` takes them, each of which must be in the hint and must work,
-    together with what it `entails` of itself.
+    together with what it `entails` of itself. `vllm_says`: how vLLM 0.33.0 itself refuses it, where it needs
+    no GPU for that.
 
     `check`: what `allow` would have to name, one or several; empty for a mistake of the recipe itself,
     and for what is `refused` whatever is allowed.
@@ -57,6 +61,7 @@ class Failure(Combination):
     mends: tuple[tuple[str, ...], ...] = ()
     entails: Sequence[str] = ()
     refused: bool = False
+    vllm_says: str = ""
 
     @property
     def checks(self) -> Sequence[str]:

@@ -16,8 +16,12 @@ def gib(count: float) -> str:
 
 
 def lengths(shape: Shape, serving: Serving) -> Iterator[Finding]:
-    """vLLM refuses more than the model's positions when it starts; TensorRT-LLM says a word and goes on."""
+    """vLLM refuses more than the model's positions when it starts, or than model_max_length where that is
+    more (0.33.0, config/model.py, _get_and_verify_max_len); TensorRT-LLM says a word and goes on.
+    """
     longest = shape.scaled_positions
+    if serving.target == "vllm" and longest is not None:
+        longest = max(longest, shape.longest or 0)
     if longest is None or serving.length is None or serving.length <= longest or serving.overridden:
         return
     path = serving.where("length")

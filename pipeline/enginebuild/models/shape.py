@@ -38,7 +38,8 @@ class Experts:
 class Shape:
     """`width`: of the dense MLP's middle. `windows`: per layer, how many tokens attention looks back (None:
     all). `positions`: the longest sequence as written; `scaled_positions`: with its RoPE scaling, as vLLM
-    counts. `cached`: the layers that keep keys and values, where not all do.
+    counts; `longest`: what its maker lets ask for (model_max_length), which may be more. `cached`: the layers
+    that keep keys and values, where not all do.
     """
 
     layers: int
@@ -55,6 +56,7 @@ class Shape:
     latent: Latent | None
     experts: Experts | None
     cached: tuple[int, ...] | None = None
+    longest: int | None = None
 
     @property
     def dense_layers(self) -> tuple[int, ...]:
@@ -84,6 +86,7 @@ def shape_of(config: Config) -> Shape | None:
         tied=config.switch("tie_word_embeddings"),
         latent=_latent(config),
         experts=_experts(config, layers),
+        longest=config.number("model_max_length"),
     )
 
 

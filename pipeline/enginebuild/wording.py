@@ -161,6 +161,10 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
     "verify": {
         "verify.prompts": "verify.smoke.prompts",
         "verify.": "verify.",
+        "lm_eval.script": OURS,
+        "lm_eval.environment": "verify.quality.lm_eval",
+        "lm_eval.num_concurrent": "verify.quality.lm_eval.num_concurrent",
+        "lm_eval.": "verify.quality.",
         "gpus": "the GPUs that serve it",
         "image": "image",
     },

@@ -65,9 +65,13 @@ def recipe(engine: Mapping[str, Any], **more: Any) -> dict[str, Any]:
     }
 
 
+TASK = {"task": "mine", "dataset": "file:./mine", "metric": "acc", "max_drop": 0.1}
+
+
 def verified(values: Mapping[str, Any]) -> Mapping[str, Any]:
     """The section `verify` that fields of it are added to."""
-    bounded = {"prompts": ["Water boils at"], "max_exact_match_drop": 0.2}
+    solved = {"tasks": [TASK], "lm_eval": {"environment": "/opt/lm-eval"}}
+    bounded = {"prompts": ["Water boils at"], "max_exact_match_drop": 0.2, **solved}
     quality = {"quality": bounded} if "quantization" in values else {}
     return {"verify": {"performance": {}, **quality}}
 
@@ -98,6 +102,8 @@ FREE: Mapping[str, tuple[Any, str] | str] = {
 #: What the finished image must do: it is looked at, and nothing in it changes.
 PERPLEXITY = "verify.quality.max_perplexity_increase"
 VERIFY: Mapping[str, tuple[Any, str] | str] = {
+    "verify.quality.lm_eval.image": "instead of an environment",
+} | {
     f"verify.{name}": (value, NONE)
     for name, value in {
         "smoke.prompts": [{"prompt": "The sea is", "expect": "blue"}],
@@ -105,6 +111,9 @@ VERIFY: Mapping[str, tuple[Any, str] | str] = {
         "quality.max_tokens": 8,
         "quality.max_exact_match_drop": 0.1,
         "quality.max_perplexity_increase": 0.1,
+        "quality.tasks": [{**TASK, "limit": 8}],
+        "quality.lm_eval.environment": "/opt/other",
+        "quality.lm_eval.num_concurrent": 8,
         "performance.concurrency": [1],
         "performance.requests": 8,
         "performance.input_len": 64,

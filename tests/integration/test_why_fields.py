@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,20 @@ import pytest
 
 from enginebuild.check import read_checked
 from enginebuild.events import silent
+from enginebuild.execution import Limits, LocalEnvironment
 from enginebuild.plan import plan
 from enginebuild.recipe import Recipe
 from enginebuild.resolve import resolve
+from enginebuild.runners.local import LocalRunner
+from enginebuild.sources import ModelRequest
 from enginebuild.step import Step
 from enginebuild.steps import steps_of
+from enginebuild.verify.evaluation import Evaluation, PinnedTask
 from enginebuild.verify.gate import Question, verify_step
 from enginebuild.verify.server import Subject
 from enginebuild.why import Explanation, fields_at_fault, why
 from enginebuild.wording import brought_by, causes
-from enginebuild_cache import Digest, File, Record, Tree
+from enginebuild_cache import Digest, File, Record, Store, Tree
 from integration import test_trtllm_keys as keys
 from parts.trtllm_recipes import changed
 
@@ -121,10 +126,28 @@ def verification(desk: keys.Desk, values: Mapping[str, Any]) -> tuple[Recipe, St
     read = read_checked(path)
     assert read.verification is not None
     subject = Subject("tiny", str(Digest.of(b"image")), {})
-    return read, verify_step(Question(subject, lambda _tell: nullcontext("tiny"), read.verification))
+    question = Question(subject, lambda _tell: nullcontext("tiny"), read.verification)
+    return read, verify_step(replace(question, evaluator=evaluation(read, Store.open(desk.folder / "cache"))))
 
 
-@pytest.mark.parametrize("path", [path for path in keys.VERIFY if path != "verify.timeout"])
+def evaluation(recipe: Recipe, store: Store) -> Evaluation:
+    """lm-eval as the recipe names it; another folder is taken for one with another version."""
+    assert recipe.verification is not None
+    quality = recipe.verification.quality
+    assert quality is not None
+    assert quality.lm_eval is not None
+    tasks = [
+        PinnedTask(task, ModelRequest(task.dataset, task.revision, recipe.folder, repo_type="dataset"), None)
+        for task in quality.tasks
+    ]
+    environment = LocalEnvironment(Path("/opt"), {"lm_eval": str(quality.lm_eval.environment)})
+    concurrent = quality.lm_eval.num_concurrent
+    return Evaluation(tuple(tasks), environment, LocalRunner(), Limits(), concurrent, store, silent)
+
+
+@pytest.mark.parametrize(
+    "path", [path for path, row in keys.VERIFY.items() if path != "verify.timeout" and isinstance(row, tuple)]
+)
 def test_why_names_what_an_image_must_do(path: str, desk: keys.Desk) -> None:
     row = keys.VLLM.rows[path]
     assert isinstance(row, tuple)
@@ -132,4 +155,5 @@ def test_why_names_what_an_image_must_do(path: str, desk: keys.Desk) -> None:
     _, first = verification(desk, before)
     recipe, then = verification(desk, changed(before, path, row[0]))
     (cause,) = causes("verify", first.description(), then.description(), recipe)
-    assert (cause.recipe, cause.follows) == (path, False)
+    said = {"verify.quality.lm_eval.environment": "verify.quality.lm_eval"}
+    assert (cause.recipe, cause.follows) == (said.get(path, path), False)

@@ -69,7 +69,6 @@ PLACES: Mapping[str, str] = {
     "max_exact_match_drop": "verify.quality.max_exact_match_drop",
     "max_perplexity_increase": "verify.quality.max_perplexity_increase",
     "tasks": "verify.quality.tasks",
-    "lm_eval": "verify.quality.lm_eval",
     "num_concurrent": "verify.quality.lm_eval.num_concurrent",
     "performance": "verify.performance",
     "concurrency": "verify.performance.concurrency",

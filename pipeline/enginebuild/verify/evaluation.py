@@ -13,7 +13,7 @@ from importlib.resources import files
 from typing import cast
 
 from enginebuild.builder import installed
-from enginebuild.errors import Problem, RefusedError
+from enginebuild.errors import Problem, RefusedError, StepError
 from enginebuild.events import Report as Tell
 from enginebuild.execution import (
     INPUT,
@@ -114,11 +114,18 @@ class Evaluation:
     def require(self, recipe: Recipe) -> None:
         """Refuse tasks and metrics that are not there, by one example of each.
 
-        Raises RefusedError with everything that is wrong, StepError, SourceError.
+        Raises RefusedError with everything that is wrong, SourceError.
         """
+        try:
+            results = self._ran("list", {}, 2)
+        except StepError as error:
+            raise RefusedError(
+                f"the tasks of verify.quality do not run: {error.message}", error.hint
+            ) from error
         problems = []
-        for number, (pinned, result) in enumerate(zip(self.tasks, self._ran("list", {}, 2), strict=True)):
-            task = pinned.task
+        for number, (task, result) in enumerate(
+            zip((each.task for each in self.tasks), results, strict=True)
+        ):
             if problem := metric_problem(task, result):
                 path = ("verify", "quality", "tasks", number, "metric")
                 problems.append(Problem(path, problem, f"it has {', '.join(metric_names(result))}"))

@@ -53,8 +53,8 @@ def fields(section: Section = RECIPE, prefix: str = "") -> Iterator[tuple[str, F
 PATHS = dict(fields())
 
 
-#: Names that mean too many other things in a wrong place.
-AMBIGUOUS = ("name", "gpus", "max_tokens", "requests")
+#: Names that mean too many other things in a wrong place, or are like words that do (level).
+AMBIGUOUS = ("name", "gpus", "lm_eval", "max_tokens", "requests")
 
 
 def test_places_hold_every_key_whose_name_is_used_once() -> None:

@@ -15,6 +15,7 @@ import json
 import math
 import os
 import re
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -112,13 +113,13 @@ def evaluated(task: Mapping[str, Any], folder: Path, lm: Any, limit: int | None)
     """What a task measures of a model, in the words of lm-eval's result."""
     lm_eval: Any = importlib.import_module("lm_eval")
     name = task["task"]
-    with _inside(folder):  # what a YAML file names is relative to it
+    # What a YAML file names is relative to its folder.
+    with tempfile.TemporaryDirectory() as scratch, _inside(folder):
         try:
-            manager, asked = _defined(name, folder)
             found = lm_eval.simple_evaluate(
                 lm,
-                tasks=[asked],
-                task_manager=manager,
+                tasks=[name],
+                task_manager=_defined(name, folder, Path(scratch)),
                 num_fewshot=task["num_fewshot"],
                 limit=limit,
                 log_samples=False,
@@ -141,15 +142,20 @@ def evaluated(task: Mapping[str, Any], folder: Path, lm: Any, limit: int | None)
     }
 
 
-def _defined(name: str, folder: Path) -> tuple[Any, Any]:
-    """The task as the folder defines it; else as lm-eval does, with the folder's examples."""
+def _defined(name: str, folder: Path, scratch: Path) -> Any:
+    """The tasks that the folder defines; else lm-eval's own of that name, with the folder's examples."""
     tasks: Any = importlib.import_module("lm_eval.tasks")
     if _is_defined(name, folder):
-        return tasks.TaskManager(include_path=str(folder), include_defaults=False), name
+        return tasks.TaskManager(include_path=str(folder), include_defaults=False)
     manager = tasks.TaskManager()
     if name not in manager.all_tasks:
         raise SystemExit(f"neither lm-eval nor a YAML file of the data set has a task {name}")
-    return manager, {"task": name, "dataset_path": str(folder)}
+    own = manager.task_index[name].yaml_path
+    if own is None or name in {*manager.all_groups, *manager.all_tags}:
+        raise SystemExit(f"{name} is a group of lm-eval's tasks: name each of them with its data set")
+    changed = {"include": str(own), "task": name, "dataset_path": str(folder)}
+    (scratch / "task.yaml").write_text(json.dumps(changed), "utf-8")
+    return tasks.TaskManager(include_path=str(scratch), include_defaults=False)
 
 
 def _is_defined(name: str, folder: Path) -> bool:

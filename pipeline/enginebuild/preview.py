@@ -135,15 +135,12 @@ class _Seen:
     subject: str
     elsewhere: Elsewhere
     report: Report
-    found: dict[Digest, Record | None] = field(default_factory=dict)
 
     def record_of(self, _step: Step, key: Digest) -> Record | None:
         return self.history.record(key)
 
     def found_of(self, step: Step, key: Digest) -> Record | None:
-        if key not in self.found:
-            self.found[key] = self.elsewhere.find(step, key, self.report)
-        return self.found[key]
+        return self.elsewhere.find(step, key, self.report)
 
     def last_of(self, step: str) -> Record | None:
         return self.history.last_record(step, self.subject)

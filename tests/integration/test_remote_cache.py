@@ -259,6 +259,22 @@ def test_a_plan_goes_on_without_a_cache_that_is_not_there(tmp_path: Path) -> Non
     assert "connection refused (3 tries); going on without it\n" in shown.stderr
 
 
+def test_the_plans_of_many_cells_ask_for_a_record_once(copied: Copied, tmp_path: Path) -> None:
+    machine = Machine.at(tmp_path / "b")
+    recipe = machine.folder / "tiny.yaml"
+    recipe.write_text(f"{recipe.read_text()}matrix: {{dtype: [float16, float32, bfloat16]}}\n")
+    words = ("plan", recipe, "--cache-dir", tmp_path / "cache", "--cache-from")
+    shown = cli.enginebuild(*words, copied.site.name, "--json").ok().document
+    fetches = [cell["steps"][0] for cell in shown["cells"]]
+    assert [(step["name"], step["status"], step["remote"]) for step in fetches] == [
+        ("fetch", "hit", True)
+    ] * 3
+    asked = re.findall(r'"GET \S+/manifests/(fetch-\S+) HTTP', (copied.site.folder / "log").read_text())
+    assert asked == [copied.tags["fetch"]]
+    gone = cli.enginebuild(*words, "127.0.0.1:1/llm/cache").ok()
+    assert gone.stderr.count("warning: ") == 1
+
+
 def test_a_plan_says_which_record_is_of_no_use(copied: Copied, tmp_path: Path) -> None:
     document = copied.site.manifest(copied.tags["configure"])["layers"][0]["digest"]
     _flip(copied.site.blob(document))

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from enginebuild.plan import PlannedStep
     from enginebuild.preview import Preview
     from enginebuild.recipe import Recipe
+    from enginebuild.remote.shared import Shared
 
 
 @click.command("plan")
@@ -128,8 +129,11 @@ def _planned(
 
     bases = Bases(file.chosen[0].folder, tools.registry)
     previous = previous_lock(file.path)
+    caches: dict[str | None, Shared | None] = {}
     for cell, resolution in resolve_cells(file.chosen, previous, tools.store, bases, tools.output):
         at = places(cell)
+        if cell.remote not in caches:
+            caches[cell.remote] = shared_of(cell, cache_from, NONE, tools.registry, jobs=4)
         yield preview(
             cell,
             resolution,
@@ -138,7 +142,7 @@ def _planned(
             partial(at.publishers, registry=tools.registry),
             tools.output,
             at.repository,
-            shared_of(cell, cache_from, NONE, tools.registry, jobs=4),
+            caches[cell.remote],
             history,
         )
 

@@ -17,7 +17,9 @@ from enginebuild_images.upload import human
 
 @dataclass
 class Shared:
-    """Where records are taken from and sent to; None: nowhere. A place out of reach is asked no more."""
+    """Where records are taken from and sent to; None: nowhere. A place out of reach is asked no more, and one
+    that told of a record is believed: the plans of a thousand cells ask for the same ones.
+    """
 
     source: RemoteCache | None = None
     target: RemoteCache | None = None
@@ -25,6 +27,7 @@ class Shared:
     _closed: set[str] = field(default_factory=set)
     _useless: set[Digest] = field(default_factory=set)
     _there: set[tuple[str, Digest]] = field(default_factory=set)
+    _found: dict[Digest, Record | None] = field(default_factory=dict)
 
     @property
     def places(self) -> tuple[Place, ...]:
@@ -33,6 +36,11 @@ class Shared:
 
     def find(self, step: Step, key: Digest, report: Report) -> Record | None:
         """The record of a key without its files, or None."""
+        if key not in self._found:
+            self._found[key] = self._find(step, key, report)
+        return self._found[key]
+
+    def _find(self, step: Step, key: Digest, report: Report) -> Record | None:
         with self._at_source(step, key, report) as source:
             found = None if source is None else self._lookup(source, step, key)
             return None if found is None else found.record

@@ -83,7 +83,7 @@ class Explanation:
         head = f"{self.step:<{width}} {self.status:<10}"
         if self.status == "hit":
             since = "" if self.since is None else f"since {self.since.told(self.recipe)}"
-            return [f"{head}  {since}".rstrip()]
+            return [f"{head}  {', '.join(filter(None, (since, self.reason)))}".rstrip()]
         if self.since is None or not (self.causes or self.whole):
             return [f"{head}  {self.reason}".rstrip()]
         known = "" if self.whole else f"{self.reason}; known so far, "

@@ -259,6 +259,18 @@ def test_a_plan_goes_on_without_a_cache_that_is_not_there(tmp_path: Path) -> Non
     assert "connection refused (3 tries); going on without it\n" in shown.stderr
 
 
+def test_why_asks_the_cache_as_a_plan_does(copied: Copied, tmp_path: Path) -> None:
+    machine = Machine.at(tmp_path / "b")
+    words = ("why", machine.folder / "tiny.yaml", "--cache-dir", tmp_path / "cache")
+    shown = cli.enginebuild(*words, "--cache-from", copied.site.name).ok().stdout.splitlines()
+    assert [line.split()[:2] for line in shown] == [[step, "hit"] for step in STEPS]
+    assert all(
+        re.search(r" since \S+ \S+ UTC \(record [0-9a-f]{12}\), in the remote cache$", line) for line in shown
+    )
+    alone = cli.enginebuild(*words).ok().stdout.splitlines()
+    assert [line.split()[:2] for line in alone] == [[step, "miss"] for step in STEPS]
+
+
 def test_the_plans_of_many_cells_ask_for_a_record_once(copied: Copied, tmp_path: Path) -> None:
     machine = Machine.at(tmp_path / "b")
     recipe = machine.folder / "tiny.yaml"

@@ -16,6 +16,7 @@ from enginebuild.cli.options import (
     overrides_option,
     recipe_argument,
 )
+from enginebuild.cli.remote import NONE, asked_option, shared_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 @overrides_option
 @cells_option
 @cache_option
+@asked_option
 @json_option
 def command(
     recipe: Path,
@@ -36,6 +38,7 @@ def command(
     overrides: tuple[str, ...],
     cells: tuple[str, ...],
     cache_dir: Path | None,
+    cache_from: str | None,
     as_json: bool,
 ) -> None:
     """Say for each step of a recipe, or for one, which field made it another than what is in the cache.
@@ -54,7 +57,15 @@ def command(
     checked = read_checked(recipe, overrides, cells)
     with opened(checked.folder, cache_dir, jobs=4, as_json=False) as tools, tools.store.lease():
         resolution = resolve(checked, previous_lock(recipe), tools.store, tools.bases, tools.output)
-        shown = preview(checked, resolution, tools.store, tools.bases, lambda _tags: [], tools.output)
+        shown = preview(
+            checked,
+            resolution,
+            tools.store,
+            tools.bases,
+            lambda _tags: [],
+            tools.output,
+            elsewhere=shared_of(checked, cache_from, NONE, tools.registry, jobs=4),
+        )
     steps = tuple(planned for planned in shown.steps if planned.step.name != "publish")
     found = why(steps, shown.records, checked, step)
     fields = fields_at_fault(found)

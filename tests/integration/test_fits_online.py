@@ -115,7 +115,8 @@ def test_a_gated_model_says_what_to_do_before_anything_else_is_done(tmp_path: Pa
     hub.gated.add("org/tiny")
     ended = _ended(tmp_path, hub, "run", "tiny.yaml", "--output", "out")
     assert (ended.code, ended.stdout, ended.stderr) == (3, "", _gated(hub))
-    assert not list((tmp_path / "cache/records").iterdir())
+    told = _ended(tmp_path, hub, "run", "tiny.yaml", "--output", "out", "--json")
+    assert [event["event"] for event in told.events] == ["error"]  # no step was begun
     check = _ended(tmp_path, hub, "check", "tiny.yaml", "--online")
     assert (check.code, check.stderr) == (3, _gated(hub))
 

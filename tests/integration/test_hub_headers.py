@@ -168,6 +168,16 @@ def test_only_files_that_the_index_names_count(hub: HubServer, model: Path, stor
     assert "copy.weight" not in {tensor.name for tensor in found.tensors}
 
 
+def test_an_index_in_a_folder_is_no_index_of_the_model(hub: HubServer, model: Path, store: Store) -> None:
+    (model / "1_Pooling").mkdir()
+    (model / "1_Pooling/part.safetensors").write_bytes(safetensors_bytes({"pooled": 8}))
+    index = model / "1_Pooling/model.safetensors.index.json"
+    index.write_text('{"weight_map": {"pooled": "part.safetensors"}}')
+    resolved = pinned(store)
+    assert "1_Pooling/model.safetensors.index.json" in {file.path for file in resolved.tree}
+    assert [tensor.name for tensor in ask(store, resolved).tensors] == ["layer.0.weight"]
+
+
 def test_a_server_without_ranges_is_read_no_further_than_the_header(
     hub: HubServer, model: Path, store: Store
 ) -> None:

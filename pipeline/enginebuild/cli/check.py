@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 )
 @runner_option
 @cache_option
-@click.option("--online", is_flag=True, help="Ask the Hub: list of files, config.json, headers of the weights.")
+@click.option("--online", is_flag=True, help="Ask the Hub: list of files, config.json, weights' headers.")
 @click.option("--explain", is_flag=True, help="Show the model's sizes and the memory of one GPU.")
 def command(
     recipe: Path,

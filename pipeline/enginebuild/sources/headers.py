@@ -69,9 +69,8 @@ def folder_headers(request: ModelRequest) -> Headers | None:
     places = folder.selected(request)
     sizes = {path: place.stat().st_size for path, place in places.items()}
     tree = Tree.of(File(path, _NO_DIGEST, size) for path, size in sizes.items())
-    index = next((path for path in places if path.endswith(INDEX_SUFFIX)), None)
-    content = None if index is None else read_first(places[index], INDEX_LIMIT)
-    files = _weights(tree, None if content is None else indexed(content))
+    index = _index_of(tree)
+    files = _weights(tree, None if index is None else indexed(read_first(places[index.path], INDEX_LIMIT)))
     if not files:
         return None
     return _checked(request, tree, files, lambda file, count: read_first(places[file.path], count))
@@ -120,10 +119,18 @@ def _weights(tree: Tree, index: Mapping[str, str] | None) -> list[File]:
 
 
 def _index(tree: Tree, store: Store) -> Mapping[str, str] | None:
-    for file in tree:
-        if file.path.endswith(INDEX_SUFFIX) and file.size <= INDEX_LIMIT and store.has(file.digest):
-            return indexed(store.read_bytes(file))
-    return None
+    file = _index_of(tree)
+    return indexed(store.read_bytes(file)) if file is not None and store.has(file.digest) else None
+
+
+def _index_of(tree: Tree) -> File | None:
+    """The index at the top, Hugging Face's own before Mistral's; None for none of a likely size."""
+    found = [file for file in tree if _is_index(file) and file.size <= INDEX_LIMIT]
+    return max(found, key=lambda file: file.path == f"model{INDEX_SUFFIX}", default=None)
+
+
+def _is_index(file: File) -> bool:
+    return file.path.endswith(INDEX_SUFFIX) and "/" not in file.path
 
 
 def _expected(index: Mapping[str, str] | None) -> Mapping[str, int]:
@@ -146,7 +153,7 @@ def _reader(store: Store, heads: Mapping[Digest, bytes]) -> ReadHead:
 
 def _checked(request: ModelRequest, tree: Tree, files: Sequence[File], read: ReadHead) -> Headers:
     paths = {file.path for file in files}
-    looked = Tree.of(file for file in tree if file.path in paths or file.path.endswith(INDEX_SUFFIX))
+    looked = Tree.of(file for file in tree if file.path in paths or file == _index_of(tree))
     found = check_headers(request.source, looked, read)
     tensors = tuple(tensor for path in sorted(paths) for tensor in found[path].values())
     return Headers(tensors, len(files))

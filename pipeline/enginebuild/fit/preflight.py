@@ -56,15 +56,16 @@ def fit(recipe: Recipe, facts: ModelFacts, gpu: Gpu | None = None, build: Build 
     ]
     now = Attempt(serving, target)
     wrong = {finding.check for finding in found if finding.refused}
+    clusters = {finding.check for finding in found if finding.check == "gpu_count"}
 
     def advised(finding: Finding) -> Finding:
         if not finding.refused:
             return finding
         others = wrong - {finding.check}
-        apart = others & {"length"}  # what no size or GPU mends
+        apart = others & {"length"} | clusters  # what no size or GPU mends
         works: list[Works] = [lambda attempt: _works(attempt, facts, apart)]
-        if others != apart:
-            works.append(lambda attempt: _works(attempt, facts, others))
+        if others - apart:
+            works.append(lambda attempt: _works(attempt, facts, others | clusters))
         return nearest(finding, now, facts, recipe.engine.version, works)
 
     beside = (

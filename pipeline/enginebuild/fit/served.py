@@ -28,9 +28,14 @@ def _unserved(recipe: Recipe, facts: ModelFacts) -> Unserved | None:
     if engine.type == "vllm":
         from enginebuild.engines.vllm.architectures import unserved
 
+        if "model_class_overrides" in engine.args:
+            return None  # classes of the base image's own
         implementation = str(engine.args.get("model_impl", "auto"))
         found = unserved(
-            engine.version, named.classes, implementation=implementation, remote_code=named.remote_code
+            engine.version,
+            _overridden(engine.args.get("hf_overrides")) or named.classes,
+            implementation=implementation,
+            remote_code=named.remote_code,
         )
         own = "vllm/vllm-openai" in recipe.image.base
         return found if found is None or own or not found.plugged else replace(found, certain=False)
@@ -39,6 +44,12 @@ def _unserved(recipe: Recipe, facts: ModelFacts) -> Unserved | None:
     from enginebuild.engines.tensorrt_llm.architectures import unserved as unserved_by_tensorrt_llm
 
     return unserved_by_tensorrt_llm(engine.version, named.classes)
+
+
+def _overridden(overrides: Json) -> tuple[str, ...]:
+    """The classes that engine.args.hf_overrides names instead of config.json."""
+    found = overrides.get("architectures") if isinstance(overrides, dict) else None
+    return tuple(name for name in found if isinstance(name, str)) if isinstance(found, list) else ()
 
 
 def _other_version(recipe: Recipe, version: str) -> Change:

@@ -111,8 +111,18 @@ def _base(engine: Mapping[str, Json], image: Mapping[str, Json]) -> Iterator[Pro
         yield Problem(("image", "base"), message, f"write for example {BASE_EXAMPLE}")
     elif found and version and found != version:
         message = f"image.base holds vLLM {found}, and engine.version is {version}"
-        hint = f"write {base.partition('@')[0].replace(f':v{found}', f':v{version}')}, or version: {found}"
-        yield Problem(("image", "base"), message, hint)
+        yield Problem(("image", "base"), message, _same_version(base, found, version))
+
+
+def _same_version(base: str, found: str, version: str) -> str:
+    """The same image of the version that is asked for, or the version that it holds, if that can be built."""
+    from enginebuild.engines.vllm.table import VERSIONS
+
+    tagged = base.partition("@")[0]
+    right = tagged.replace(f":v{found}", f":v{version}")
+    if right == tagged:  # Triton's
+        right = f"docker.io/vllm/vllm-openai:v{version}"
+    return f"write {right}" + (f", or version: {found}" if found in VERSIONS else "")
 
 
 def _builder(builder: Mapping[str, Json], root: MappingNode) -> Iterator[Problem]:

@@ -156,10 +156,19 @@ def is_tag(text: str) -> bool:
     return bool(_TAG.match(text))
 
 
+#: The vLLM in Triton's images, by their release (NVIDIA's support matrix of Triton's images).
+_TRITON_VLLM = {"26.08": "0.27.1"}
+
+
 def vllm_version(reference: str) -> str:
-    """The version in the tag of vLLM's own image (docker.io/vllm/vllm-openai:v0.33.0), else an empty text."""
+    """The version in the tag of vLLM's own image (docker.io/vllm/vllm-openai:v0.33.0), or that of Triton's
+    with it where that is known, else an empty text.
+    """
     match = re.search(r"(?:^|/)vllm/vllm-openai(?:-cpu)?:v([0-9]+\.[0-9]+\.[0-9]+)(?:[-@]|\Z)", reference)
-    return match[1] if match else ""
+    if match:
+        return match[1]
+    triton = re.search(r"(?:^|/)nvidia/tritonserver:([0-9.]+)-vllm-python-py3", reference)
+    return _TRITON_VLLM.get(triton[1], "") if triton else ""
 
 
 def holds_tensorrt_llm(reference: str) -> bool:

@@ -34,6 +34,7 @@ BEYOND = {
     "image-base-of-tensorrt-llm",
     "image-base-of-triton",
     "image-base-other-vllm",
+    "image-base-triton-vllm",
     "image-layout-model-of-an-engine",
     "image-layout-model-of-build",
     "image-layout-modelpack-of-an-engine",

@@ -37,7 +37,12 @@ def test_an_architecture_with_a_script_is_fine(tmp_path: Path) -> None:
 def test_an_architecture_of_which_no_engine_is_made(tmp_path: Path) -> None:
     with pytest.raises(RefusedError) as caught:
         check_folder(recipe(tmp_path, architecture("DeepseekV3ForCausalLM")))
-    assert caught.value.message == "TensorRT-LLM has no engine for DeepSeek-V3, in any version"
+    assert caught.value.message.splitlines() == [
+        f"{tmp_path}/tiny.yaml:3:8: TensorRT-LLM has no engine for DeepSeek-V3, in any version",
+        "  model: file:./model",
+        "         ^",
+        "  hint: engine.mode: pytorch loads Hugging Face checkpoints as they are (from TensorRT-LLM 1.0 on)",
+    ]
 
 
 def test_pytorch_mode_asks_for_no_script(tmp_path: Path) -> None:

@@ -8,12 +8,14 @@ from dataclasses import replace
 
 from enginebuild.build import Elsewhere, Nowhere
 from enginebuild.errors import RefusedError
+from enginebuild.estimate import Estimate, estimate
 from enginebuild.events import Note, Report
 from enginebuild.execution import HostMemory, Runner
 from enginebuild.fit import Finding, Fit, fit
-from enginebuild.fit.builder import Build
+from enginebuild.fit.builder import Build, Takes
 from enginebuild.lock import Lock, ModelLock
-from enginebuild.model_facts import facts_at_hand, facts_to_build
+from enginebuild.model_facts import facts_to_build
+from enginebuild.models import ModelFacts
 from enginebuild.plan import PlannedStep, plan
 from enginebuild.recipe import Recipe
 from enginebuild.resolve import Resolution, Unresolved
@@ -54,23 +56,26 @@ def require_fit(
     facts = facts_to_build(recipe, resolution, lock.model, store, report, fetched=fetched)
     if facts is not None:
         memory = runner.memory() if runner is not None and _runs_commands(made) else None
-        build = _build(recipe, made, lock.model.tree, store, memory)
+        told = _estimate(recipe, lock.model, facts, made, store)
+        build = _build(made, lock.model.tree, store, told, memory)
         refuse(recipe, _served(recipe, fit(recipe, facts, build=build)), report)
 
 
 def foreseen_fit(
-    recipe: Recipe, model: ModelLock | Unresolved, planned: Sequence[PlannedStep], store: Store
+    recipe: Recipe,
+    model: ModelLock | Unresolved,
+    facts: ModelFacts | None,
+    planned: Sequence[PlannedStep],
+    store: Store,
+    told: Estimate,
 ) -> Fit | None:
     """What `require_fit` would find, as far as it is known without a network; None where nothing is known, or
     nothing is to be made.
     """
     made = _to_make(planned)
-    if not made or isinstance(model, Unresolved):
+    if not made or facts is None or isinstance(model, Unresolved):
         return None
-    facts = facts_at_hand(recipe, model, store)
-    if facts is None:
-        return None
-    return _served(recipe, fit(recipe, facts, build=_build(recipe, made, model.tree, store, None)))
+    return _served(recipe, fit(recipe, facts, build=_build(made, model.tree, store, told)))
 
 
 def refuse(recipe: Recipe, found: Fit, report: Report) -> None:
@@ -98,30 +103,35 @@ def _runs_commands(made: Sequence[PlannedStep]) -> bool:
 
 
 def _build(
-    recipe: Recipe, made: Sequence[PlannedStep], tree: Tree, store: Store, memory: HostMemory | None
+    made: Sequence[PlannedStep],
+    tree: Tree,
+    store: Store,
+    told: Estimate,
+    memory: HostMemory | None = None,
 ) -> Build:
     names = frozenset(each.step.name for each in made)
     missing = [file for file in tree if not store.has(file.digest)] if "fetch" in names else []
-    return Build(
-        names,
-        Tree.of(missing).size,
-        shutil.disk_usage(store.root).free,
-        memory,
-        _last_seconds(recipe, made, store),
-    )
+    free = shutil.disk_usage(store.root).free
+    return Build(names, Tree.of(missing).size, free, memory, _takes(made, told))
 
 
-def _last_seconds(recipe: Recipe, made: Sequence[PlannedStep], store: Store) -> Mapping[str, float]:
-    """What steps with commands took the last time for this very recipe: another's may be a larger model."""
-    found = {}
-    for each in made:
-        if isinstance(each.step.action, RunCommands):
-            record = store.last_record(each.step.name, recipe.name)
-            known = {} if record is None else record.provenance
-            seconds = known.get("seconds")
-            if known.get("subject") == recipe.name and isinstance(seconds, int | float):
-                found[each.step.name] = float(seconds)
-    return found
+def _estimate(
+    recipe: Recipe, model: ModelLock, facts: ModelFacts, made: Sequence[PlannedStep], store: Store
+) -> Estimate:
+    from enginebuild.past import Past
+    from enginebuild.work import works_of
+
+    return estimate(made, works_of(recipe, model, facts, made, store), Past(store), recipe, None)
+
+
+def _takes(made: Sequence[PlannedStep], told: Estimate) -> Mapping[str, Takes]:
+    """Of the steps that run commands in the builder, as far as it is known."""
+    ran = {each.step.name for each in made if isinstance(each.step.action, RunCommands)}
+    return {
+        each.step: Takes(each.seconds, each.said)
+        for each in told.steps
+        if each.step in ran and each.seconds is not None
+    }
 
 
 def _served(recipe: Recipe, found: Fit) -> Fit:

@@ -1,4 +1,4 @@
-"""Records that are looked at again and again while many recipes are planned: each is read once."""
+"""What is looked at again and again while many recipes are planned, each once: records, facts of models."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from enginebuild.lock import ModelLock
+from enginebuild.model_facts import facts_at_hand
+from enginebuild.models import ModelFacts
 from enginebuild.past import Past
+from enginebuild.recipe import Recipe
+from enginebuild.resolve import Unresolved, model_request
+from enginebuild.sources import ModelRequest
 from enginebuild_cache import Digest, Record, Store
 
 
@@ -30,11 +36,12 @@ class _Step:
 
 @dataclass(frozen=True)
 class History:
-    """The records of a cache, as they are when they are first looked at."""
+    """The records of a cache and the facts of models, as they are when they are first looked at."""
 
     store: Store
     found: dict[Digest, Record | None] = field(default_factory=dict)
     steps: dict[str, _Step] = field(default_factory=dict)
+    models: dict[ModelRequest, ModelFacts | None] = field(default_factory=dict)
 
     @cached_property
     def past(self) -> Past:
@@ -46,6 +53,14 @@ class History:
         if key not in self.found:
             self.found[key] = self.store.record(key)
         return self.found[key]
+
+    def facts(self, recipe: Recipe, model: ModelLock | Unresolved) -> ModelFacts | None:
+        """See `facts_at_hand`."""
+        request = model_request(recipe)
+        if request not in self.models:
+            known = model if isinstance(model, ModelLock) else None
+            self.models[request] = facts_at_hand(recipe, known, self.store)
+        return self.models[request]
 
     def last_record(self, step: str, subject: str) -> Record | None:
         """See `Store.last_record`."""

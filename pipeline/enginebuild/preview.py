@@ -111,6 +111,10 @@ def preview(
         published, to_send = plan_publish(image, places)
         gate = RecipeGate(recipe, resolution, bases, store, report, elsewhere=elsewhere or Nowhere())
         every = (*planned, *gate.planned(image), published)
+        facts = seen.history.facts(recipe, resolution.model)
+        sent = Sent(places[-1].place if places else "", to_send)
+        works = works_of(recipe, resolution.model, facts, every, store, sent)
+        told = estimate(every, works, seen.history.past, recipe, None)
         return Preview(
             recipe.name,
             steps.key,
@@ -119,11 +123,11 @@ def preview(
             every,
             recipe,
             seen.history.past,
-            works_of(recipe, resolution, every, store, Sent(places[-1].place if places else "", to_send)),
+            works,
             _bytes_to_fetch(planned, store),
             _bytes_to_take(every, store),
             {each.step.name: record for each in every if (record := seen.of(each)) is not None},
-            foreseen_fit(recipe, resolution.model, every, store),
+            foreseen_fit(recipe, resolution.model, facts, every, store, told),
         )
 
 

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
 from enginebuild.durations import Kind, Work, reference_gpu
-from enginebuild.errors import SourceError
 from enginebuild.lock import ModelLock
-from enginebuild.models import ModelFacts, facts_of
+from enginebuild.models import ModelFacts
 from enginebuild.past import method_of, weights_of
 from enginebuild.plan import PlannedStep
 from enginebuild.quantizers.forms import FORMS, ToolName
 from enginebuild.recipe import Recipe
 from enginebuild.recipe.gpu import Gpu, catalogue
 from enginebuild.recipe.verification import Verification
-from enginebuild.resolve import Resolution, model_request
-from enginebuild.sources import read_folder_config
+from enginebuild.resolve import Unresolved
 from enginebuild.step import Step
 from enginebuild.steps.environment import gpu_count
 from enginebuild.steps.fetch import Fetch
-from enginebuild_cache import CacheError, Json, Store
+from enginebuild_cache import Store
 
-_CONFIG = "config.json"
 #: Bits of a weight where config.json does not tell.
 _BITS = 16
 
@@ -48,14 +44,14 @@ class Sent:
 
 def works_of(
     recipe: Recipe,
-    resolution: Resolution,
+    model: ModelLock | Unresolved,
+    facts: ModelFacts | None,
     steps: Sequence[PlannedStep],
     store: Store,
     sent: Sent = Sent(),
 ) -> Mapping[str, Work]:
     """By name, for the steps that are not here; without those of which not even the model is known."""
-    model = resolution.model
-    weights = _weights(recipe, resolution, model, store) if isinstance(model, ModelLock) else None
+    weights = weights_known(recipe, model, facts) if isinstance(model, ModelLock) else None
     asked = _Asked(recipe, weights, store, sent)
     found = {each.step.name: asked.work(each) for each in steps if each.remote or each.status in _TO_DO}
     return {
@@ -86,24 +82,6 @@ def _served_bits(recipe: Recipe) -> int | None:
     method = recipe.quantization.method
     forms = (by_method[method] for by_method in FORMS.values() if method in by_method)
     return next((form.bits for form in forms), _BITS // 2)
-
-
-def _weights(recipe: Recipe, resolution: Resolution, model: ModelLock, store: Store) -> Weights:
-    config = resolution.config
-    document = config if isinstance(config, Mapping) else _config_at_hand(recipe, model, store)
-    return weights_known(recipe, model, None if document is None else facts_of(document, tree=model.tree))
-
-
-def _config_at_hand(recipe: Recipe, model: ModelLock, store: Store) -> Mapping[str, Json] | None:
-    """The model's config.json, if that is known without a network."""
-    file = next((file for file in model.tree if file.path == _CONFIG), None)
-    try:
-        if file is not None and store.has(file.digest):
-            document = json.loads(store.read_bytes(file))
-            return document if isinstance(document, dict) else None
-        return read_folder_config(model_request(recipe)) if model.commit is None else None
-    except (CacheError, SourceError, ValueError):
-        return None
 
 
 @dataclass(frozen=True)

@@ -29,19 +29,27 @@ _SURELY = 0.9
 _WITHOUT_WEIGHTS = ("weight_streaming", "fast_build")
 
 
+@dataclass(frozen=True, slots=True)
+class Takes:
+    """How long a step likely takes, in seconds, and where that is from in a few words (`estimate.py`)."""
+
+    seconds: float
+    said: str
+
+
 @dataclass(frozen=True)
 class Build:
     """What a run would make. `steps` None: all that a recipe has. `fetched`: bytes that are to be fetched.
 
-    `free`: bytes on the cache's disk; `memory`: the builder's; `seconds`: what steps took the last time.
-    What is not known is None.
+    `free`: bytes on the cache's disk; `memory`: the builder's; `takes`: how long steps take, where that is
+    known. What is not known is None.
     """
 
     steps: frozenset[str] | None = None
     fetched: int = 0
     free: int | None = None
     memory: HostMemory | None = None
-    seconds: Mapping[str, float] = field(default_factory=dict)
+    takes: Mapping[str, Takes] = field(default_factory=dict)
 
     def makes(self, step: str) -> bool:
         return self.steps is None or step in self.steps
@@ -202,12 +210,12 @@ def _disk(makes: Iterator[Made], build: Build, free: int) -> Iterator[Finding]:
 
 
 def _time(recipe: Recipe, build: Build) -> Iterator[Finding]:
-    """A step that took longer than it may now, the last time it was made."""
+    """A step that likely takes longer than it may: it would be killed with all that it did."""
     limit = recipe.builder.timeout
-    for step, seconds in build.seconds.items():
-        if seconds > limit:
-            took = f"the step {step} took {_told(seconds)} the last time"
-            message = f"{took}, and builder.timeout is {_told(limit)}"
+    for step, takes in build.takes.items():
+        if takes.seconds > limit:
+            likely = f"the step {step} takes probably {_told(takes.seconds)} ({takes.said})"
+            message = f"{likely}, and builder.timeout is {_told(limit)}"
             hint = "raise builder.timeout"
             yield Finding("timeout", ("builder", "timeout"), message, hint=hint, refused=False)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,16 +13,17 @@ from enginebuild.durations import Work
 from enginebuild.errors import SourceError
 from enginebuild.estimate import estimate
 from enginebuild.events import Report
-from enginebuild.lock import BaseLock, ModelLock
+from enginebuild.lock import ModelLock
+from enginebuild.models import ModelFacts, facts_of
 from enginebuild.past import Time
 from enginebuild.plan import PlannedStep
 from enginebuild.recipe import Recipe, parse
 from enginebuild.recipe.gpu import catalogue
-from enginebuild.resolve import Resolution, Unresolved, model_request
+from enginebuild.resolve import Unresolved, model_request
 from enginebuild.step import Step, unresolved_step
 from enginebuild.steps.fetch import fetch_step
 from enginebuild.work import Sent, generated_tokens, works_of
-from enginebuild_cache import Digest, File, Json, Store, Tree
+from enginebuild_cache import Digest, File, Store, Tree
 from parts.checkout import ROOT
 from parts.published_models import config
 
@@ -58,8 +58,8 @@ def locked(size: int = 2 * B8, commit: str | None = COMMIT) -> ModelLock:
     return ModelLock({}, commit, Tree.of(files))
 
 
-def resolved(model: ModelLock | Unresolved, document: Mapping[str, Json] | None = None) -> Resolution:
-    return Resolution(model, BaseLock("base", "linux/amd64", None), {}, config=document)
+def facts(model: ModelLock) -> ModelFacts:
+    return facts_of(config("meta-llama/Llama-3.1-8B-Instruct"), tree=model.tree)
 
 
 def never(inputs: Mapping[str, Tree], store: Store, report: Report) -> Tree:
@@ -76,8 +76,8 @@ def store(tmp_path: Path) -> Store:
 
 
 def works(asked: Recipe, store: Store, *names: str, model: ModelLock | None = None) -> Mapping[str, Work]:
-    document = config("meta-llama/Llama-3.1-8B-Instruct")
-    return works_of(asked, resolved(model or locked(), document), missing(*names), store)
+    known = model or locked()
+    return works_of(asked, known, facts(known), missing(*names), store)
 
 
 def test_a_quantized_model_is_read_once_calibrated_and_served_small(store: Store) -> None:
@@ -123,7 +123,7 @@ def test_a_model_as_it_is_fetched(store: Store) -> None:
     [("oci:dist/llama", "layout"), ("docker:llm/llama", "docker"), ("registry.example.com/llm", "upload")],
 )
 def test_what_is_sent_goes_its_way(store: Store, place: str, kind: str) -> None:
-    found = works_of(recipe(), resolved(locked()), missing("publish"), store, Sent(place, 5))
+    found = works_of(recipe(), locked(), None, missing("publish"), store, Sent(place, 5))
     assert (found["publish"].kind, found["publish"].size) == (kind, 5)
 
 
@@ -133,38 +133,36 @@ def test_what_is_here_is_not_fetched(store: Store) -> None:
     model = replace(locked(), tree=Tree.of([*locked().tree, here]))
     asked = recipe()
     step = PlannedStep(fetch_step(model_request(asked), model, None, 0, 1), "miss")
-    found = works_of(asked, resolved(model), [step], store)["fetch"]
+    found = works_of(asked, model, None, [step], store)["fetch"]
     assert found == Work("download", 2 * B8 + 700, method="download")
     folder = replace(model, commit=None)
     step = PlannedStep(fetch_step(model_request(asked), folder, None, 0, 1), "miss")
-    assert works_of(asked, resolved(folder), [step], store)["fetch"].kind == "copy"
+    assert works_of(asked, folder, None, [step], store)["fetch"].kind == "copy"
 
 
 def test_what_a_remote_cache_has_is_downloaded(store: Store) -> None:
     taken = PlannedStep(Step("compile", 1, {}, never), "hit", output=locked().tree, remote=True)
     here = PlannedStep(Step("image", 1, {}, never), "hit", output=locked().tree)
-    assert works_of(recipe(), resolved(locked()), [taken, here], store) == {
+    assert works_of(recipe(), locked(), None, [taken, here], store) == {
         "compile": Work("download", 2 * B8 + 700, method="remote cache")
     }
 
 
 def test_without_a_configuration_weights_have_16_bits(store: Store) -> None:
-    found = works_of(recipe(QUANTIZED), resolved(locked()), missing("quantize", "image"), store)
+    found = works_of(recipe(QUANTIZED), locked(), None, missing("quantize", "image"), store)
     assert (found["quantize"].parameters, found["image"].size) == (B8, B8 // 2)
 
 
-def test_a_configuration_in_the_store_is_read(store: Store) -> None:
-    content = json.dumps(config("meta-llama/Llama-3.1-8B-Instruct")).encode()
-    file = File("config.json", store.put_bytes(content), len(content))
-    model = replace(locked(B8), tree=Tree.of([file, File("model.safetensors", Digest.of(b"w"), B8)]))
-    found = works_of(recipe(QUANTIZED), resolved(model), missing("quantize"), store)
+def test_a_configuration_says_how_many_weights_there_are(store: Store) -> None:
+    model = locked(B8)
+    found = works_of(recipe(QUANTIZED), model, facts(model), missing("quantize"), store)
     # A byte for each weight: it is not taken for a model of half the size.
     assert found["quantize"].parameters == B8
 
 
 def test_of_an_unknown_model_there_is_nothing_to_say(store: Store) -> None:
     nowhere = Unresolved(SourceError("no network"))
-    assert works_of(recipe(), resolved(nowhere), missing("fetch", "image", "publish"), store) == {}
+    assert works_of(recipe(), nowhere, None, missing("fetch", "image", "publish"), store) == {}
 
 
 def test_tokens_that_a_verification_asks_for() -> None:
@@ -193,7 +191,7 @@ def test_what_a_plan_says_of_a_recipe_that_was_never_built(store: Store) -> None
         PlannedStep(fetch_step(model_request(asked), model, None, 0, 1), "miss"),
         *missing("quantize", "configure", "warm", "image", "verify", "publish"),
     ]
-    found = works_of(asked, resolved(model, config("meta-llama/Llama-3.1-8B-Instruct")), steps, store)
+    found = works_of(asked, model, facts(model), steps, store)
     told = estimate(steps, found, Nothing(), asked, 2 * B8, 2.5)
     assert told.lines("{:,} bytes".format) == SNAPSHOT.splitlines()
     assert all(step.source for step in told.steps)

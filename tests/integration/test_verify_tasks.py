@@ -13,7 +13,12 @@ from typing import Any
 
 import pytest
 
+from enginebuild.check import read_checked
+from enginebuild.events import silent
+from enginebuild.verify.evaluation import evaluation_of
+from enginebuild_cache import Store
 from parts import cli, services
+from parts.hub_server import HubServer
 from parts.lm_eval_standin import VERSION, lm_eval_image, write_environment, write_task
 from parts.oci_image import push
 from parts.services import DockerEngine
@@ -126,6 +131,28 @@ def test_it_runs_in_an_image_too(desk: Desk, passed: cli.Ended, image: str) -> N
     ended = desk.run(("verify.quality.lm_eval", runs), ("verify.quality.tasks", tasks)).ok()
     (row,) = desk.report(ended)["quality"]["tasks"]
     assert (row["samples"], row["value"], row["drop"]) == (3, pytest.approx(2 / 3), pytest.approx(1 / 3))
+
+
+def test_a_data_set_of_the_hub_is_fetched_at_its_commit(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache_dir: Path
+) -> None:
+    write_task(tmp_path / "root/datasets/org/firm", *QUESTIONS)
+    (tmp_path / "root/datasets/org/firm/loads.py").write_text("raise SystemExit\n")
+    with HubServer(tmp_path / "root") as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+        commit = hub.commit("datasets/org/firm")
+        environment = {"environment": str(desk.folder / "lm-eval")}
+        tasks = [{**FIRM, "dataset": f"hf://datasets/org/firm@{commit}"}]
+        values = changed(desk.values, "verify.quality", {"tasks": tasks, "lm_eval": environment})
+        store = Store.open(cache_dir)
+        found = evaluation_of(read_checked(write(tmp_path, values)), store, silent)
+        assert found is not None
+        assert found.tasks[0].pin == f"hf://datasets/org/firm@{commit}"
+        assert hub.requests == []  # a commit is a key of its own
+        (asked,) = found.requests({"tokenizer.json": b"{}"}, 64)
+    assert [body["prompt"] for body in asked] == [[question.split()] for question in QUESTIONS]
+    (tree,) = found.known.values()
+    assert {file.path for file in tree} == {"firm.yaml", "questions.jsonl"}
 
 
 @pytest.fixture

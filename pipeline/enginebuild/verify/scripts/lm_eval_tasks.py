@@ -29,6 +29,9 @@ _ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
 }
 
+#: What libraries raise for files that are not as they must be.
+_FAULTS = (KeyError, ValueError, OSError, AttributeError, TypeError, ImportError)
+
 #: Takes the body of a request and gives that of its answer.
 Exchange = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -72,6 +75,10 @@ class Player:
         return answer
 
 
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
 def _text(body: Mapping[str, Any]) -> str:
     return json.dumps(body, sort_keys=True)
 
@@ -100,13 +107,16 @@ def model(exchange: Exchange, tokenizer: Path, max_length: int) -> Any:
             del body["model"]  # what the server calls it decides nothing
             return exchange(body)
 
-    return Exchanged(
-        model="",
-        base_url="http://127.0.0.1",
-        tokenizer=str(tokenizer),
-        tokenizer_backend="huggingface",
-        max_length=max_length,
-    )
+    try:
+        return Exchanged(
+            model="",
+            base_url="http://127.0.0.1",
+            tokenizer=str(tokenizer),
+            tokenizer_backend="huggingface",
+            max_length=max_length,
+        )
+    except _FAULTS as error:
+        raise SystemExit(f"the image's tokenizer cannot be loaded: {_said(error)}") from error
 
 
 def evaluated(task: Mapping[str, Any], folder: Path, lm: Any, limit: int | None) -> dict[str, Any]:
@@ -124,8 +134,8 @@ def evaluated(task: Mapping[str, Any], folder: Path, lm: Any, limit: int | None)
                 limit=limit,
                 log_samples=False,
             )
-        except (KeyError, ValueError, OSError, AttributeError, TypeError, ImportError) as error:
-            raise SystemExit(f"the task {name} cannot be run: {type(error).__name__}: {error}") from error
+        except _FAULTS as error:
+            raise SystemExit(f"the task {name} cannot be run: {_said(error)}") from error
     numbers = {
         key: value if math.isfinite(value) else None
         for key, value in found["results"][name].items()

@@ -55,11 +55,12 @@ class History:
         return self.found[key]
 
     def facts(self, recipe: Recipe, model: ModelLock | Unresolved) -> ModelFacts | None:
-        """See `facts_at_hand`."""
+        """See `facts_at_hand`; None of a model that is not resolved: a plan says why, and goes on."""
+        if not isinstance(model, ModelLock):
+            return None
         request = model_request(recipe)
         if request not in self.models:
-            known = model if isinstance(model, ModelLock) else None
-            self.models[request] = facts_at_hand(recipe, known, self.store)
+            self.models[request] = facts_at_hand(recipe, model, self.store)
         return self.models[request]
 
     def last_record(self, step: str, subject: str) -> Record | None:

@@ -176,6 +176,15 @@ def test_a_broken_file_in_a_folder_is_refused_by_check(tmp_path: Path, hub: HubS
     assert "model.safetensors is cut short: its header promises" in ended.stderr
 
 
+def test_a_plan_of_a_broken_folder_says_why_and_goes_on(tmp_path: Path, hub: HubServer, model: Path) -> None:
+    (model / "model.safetensors").write_bytes(b"x")
+    _recipe(tmp_path, "gpu: L4", model="file:./hub/org/tiny")
+    ended = _ended(tmp_path, hub, "plan", "tiny.yaml").ok()
+    assert ended.stdout.startswith(
+        "fetch      unresolved  ------------  file:./hub/org/tiny is not a checkpoint"
+    )
+
+
 @pytest.mark.parametrize(
     ("card", "said"),
     [

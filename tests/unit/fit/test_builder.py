@@ -10,7 +10,7 @@ import pytest
 
 from enginebuild.execution import HostMemory
 from enginebuild.fit import fit
-from enginebuild.fit.builder import Build
+from enginebuild.fit.builder import Build, Takes
 from enginebuild.fit.memory import GIB
 from enginebuild.models import ModelFacts, facts_of
 from enginebuild.models.quantized import of_method
@@ -223,11 +223,13 @@ def test_a_model_that_is_quantized_already_keeps_its_size(tmp_path: Path) -> Non
     ("seconds", "said"),
     [
         (100, None),
-        (5 * 3600, "the step quantize took 5.0 h the last time, and builder.timeout is 30 min"),
-        (2400, "the step quantize took 40 min the last time, and builder.timeout is 30 min"),
+        (5 * 3600, "the step quantize takes probably 5.0 h (a model), and builder.timeout is 30 min"),
+        (2400, "the step quantize takes probably 40 min (a model), and builder.timeout is 30 min"),
     ],
 )
-def test_a_step_that_took_longer_than_it_may(seconds: float, said: str | None, tmp_path: Path) -> None:
+def test_a_step_that_likely_takes_longer_than_it_may(
+    seconds: float, said: str | None, tmp_path: Path
+) -> None:
     words = ("quantization=fp8_per_channel_per_token", "builder={image: a/b:c, timeout: 30m}")
-    found = _said(tmp_path, "vllm", L8, Build(seconds={"quantize": seconds}), *words)
+    found = _said(tmp_path, "vllm", L8, Build(takes={"quantize": Takes(seconds, "a model")}), *words)
     assert found == ([] if said is None else [("timeout", False, said)])

@@ -87,5 +87,17 @@ def in_cell(cell: str, report: Report) -> Report:
     return lambda event: report(InCell(cell, event))
 
 
+def once(report: Report) -> Report:
+    """Another that passes each event on the first time: cells of a matrix have much in common."""
+    told: set[Event] = set()
+
+    def passed(event: Event) -> None:
+        if event not in told:
+            told.add(event)
+            report(event)
+
+    return passed
+
+
 def silent(_event: Event) -> None:
     """A Report that nobody reads."""

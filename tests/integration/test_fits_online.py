@@ -259,3 +259,12 @@ def test_lock_check_refuses_what_no_lock_says(tmp_path: Path, hub: HubServer) ->
     # A lock that is stale is said first: it is what the command was asked.
     path.write_text(path.read_text().replace("version: 0.33.0", "version: 0.32.0"))
     assert _ended(tmp_path, hub, "lock", "tiny.yaml", "--check").code == 4
+
+
+def test_what_cells_have_in_common_is_said_once(tmp_path: Path, hub: HubServer) -> None:
+    hub.card["org/tiny"] = {"license": "llama3.1"}
+    path = _recipe(tmp_path, "gpu: L4")
+    path.write_text(path.read_text() + "matrix:\n  gpu: [L4, L40S]\n")
+    for words in (("check", "tiny.yaml", "--online"), ("lock", "tiny.yaml"), ("plan", "tiny.yaml")):
+        ended = _ended(tmp_path, hub, *words).ok()
+        assert ended.stderr.count("the model's licence is llama3.1") == 1, words

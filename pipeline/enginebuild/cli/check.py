@@ -58,8 +58,9 @@ def command(
     """
     from enginebuild.builder import with_runner
     from enginebuild.check import check_folder, read_checked_cells, warnings_of
-    from enginebuild.cli.fits import check_fit
+    from enginebuild.cli.fits import check_fit, say
     from enginebuild.each_cell import each_cell
+    from enginebuild.events import once
     from enginebuild.locking import previous_lock
     from enginebuild.recipe import chosen
     from enginebuild.resolve import lock_for
@@ -69,12 +70,12 @@ def command(
     each_cell(checked, check_folder)
     for warning in dict.fromkeys(warning for cell in checked for warning in warnings_of(cell)):
         click.echo(f"warning: {warning}", err=True)
-    previous = previous_lock(recipe)
+    previous, report = previous_lock(recipe), once(say)
 
     def fitting(cell: Recipe) -> None:
         if explain and len(checked) > 1:
             click.echo(f"{cell.name}:")
-        check_fit(cell, lock_for(cell, previous), cache_dir, online=online, explain=explain)
+        check_fit(cell, lock_for(cell, previous), cache_dir, report, online=online, explain=explain)
 
     each_cell(checked, fitting)
     said = _said(checked, all(lock_for(cell, previous) for cell in checked))

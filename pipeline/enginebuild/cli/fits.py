@@ -9,7 +9,7 @@ import click
 
 from enginebuild.cli.options import default_cache_dir
 from enginebuild.cli.output import size
-from enginebuild.events import Event, Note
+from enginebuild.events import Event, Note, Report
 from enginebuild.fit import fit
 from enginebuild.fit.explain import explained
 from enginebuild.fits import refuse
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def check_fit(
-    recipe: Recipe, lock: Lock | None, cache_dir: Path | None, *, online: bool, explain: bool
+    recipe: Recipe, lock: Lock | None, cache_dir: Path | None, report: Report, *, online: bool, explain: bool
 ) -> None:
     """Say what is known of memory, warn, and refuse. Raises RefusedError, SourceError."""
     asked = _asked(recipe, cache_dir) if online else _at_hand(recipe, lock, cache_dir)
@@ -36,7 +36,7 @@ def check_fit(
         click.echo("\n".join(explained(found)))
         if asked.headers is not None:
             click.echo(_read(asked.headers))
-    refuse(recipe, found, _say)
+    refuse(recipe, found, report)
 
 
 def _unknown(*, online: bool) -> str:
@@ -73,6 +73,7 @@ def _asked(recipe: Recipe, cache_dir: Path | None) -> Asked:
         return asked_facts(recipe, tools.store, tools.output)
 
 
-def _say(event: Event) -> None:
+def say(event: Event) -> None:
+    """Of a command that has no output of its own."""
     if isinstance(event, Note):
         click.echo(f"{event.level}: {event.text}", err=True)

@@ -33,6 +33,7 @@ def command(recipe: Path, cache_dir: Path | None, check: bool) -> None:
     from enginebuild.check import read_checked_cells
     from enginebuild.cli.tools import opened
     from enginebuild.each_cell import each_cell
+    from enginebuild.events import once
     from enginebuild.fit import fit
     from enginebuild.fits import refuse
     from enginebuild.lock_file import LockFile, lock_path, write_lock_file
@@ -47,12 +48,13 @@ def command(recipe: Path, cache_dir: Path | None, check: bool) -> None:
         if check:
             _require_all(path, previous, found)
         file = LockFile.of([resolution.lock() for _, resolution in found])
+        report = once(tools.output)
 
         def fitting(cell: Recipe) -> None:
             lock = lock_for(cell, file)
             facts = facts_at_hand(cell, None if lock is None else lock.model, tools.store)
             if facts is not None:
-                refuse(cell, fit(cell, facts), tools.output)
+                refuse(cell, fit(cell, facts), report)
 
         each_cell(cells, fitting)
         if check:

@@ -105,13 +105,14 @@ def command(
 def _refuse(shown: Sequence[Preview], report: Report) -> None:
     """What a run would warn of, and refuse. Raises RefusedError."""
     from enginebuild.each_cell import each_cell
+    from enginebuild.events import once
     from enginebuild.fits import refuse
 
-    found = iter(shown)
+    found, told = iter(shown), once(report)
 
     def refusing(cell: Recipe) -> None:
         if (fit := next(found).fit) is not None:
-            refuse(cell, fit, report)
+            refuse(cell, fit, told)
 
     each_cell([each.recipe for each in shown], refusing)
 

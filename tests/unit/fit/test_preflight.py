@@ -121,8 +121,8 @@ def test_what_is_known_to_work_passes(
             ["quantization=fp8_per_channel_per_token", "builder={image: a/b:c, memory: 12GiB}"],
             "builder_memory",
             (
-                "the step quantize needs probably 15.5 GiB of memory (llm-compressor quantizes one file after "
-                "another), and builder.memory is 12.0 GiB"
+                "the step quantize needs probably 15.5 GiB of memory (llm-compressor quantizes one file "
+                "after another), and builder.memory is 12.0 GiB"
             ),
         ),
     ],

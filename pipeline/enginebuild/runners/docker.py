@@ -66,7 +66,7 @@ class DockerRunner:
             return (error.message,)
 
     def memory(self) -> HostMemory | None:
-        """Of the engine's machine, or of the virtual one it is in; elsewhere as much swap as RAM is assumed."""
+        """Of the engine's machine, or its virtual one; elsewhere as much swap as RAM is assumed."""
         try:
             with engine() as client:
                 total = client.info().get("MemTotal")

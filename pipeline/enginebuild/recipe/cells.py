@@ -60,10 +60,13 @@ def cells_of(
         MATRIX.read(parts[0], ("matrix",), problems)
     if parts[1] is not None:
         VARIANTS.read(parts[1], ("variants",), problems)
+    if problems or any(part is not None and has_mistakes(part) for part in parts):
+        findings.extend(locate(root, problem) for problem in problems)
+        return ()
     shared = replace(root, entries={key: each for key, each in root.entries.items() if key not in SHARED[1:]})
     matrix, variants = parts[0], _variants(parts[1])
     found: Sequence[Combination] = [{}]
-    if not problems and isinstance(matrix, MappingNode):
+    if isinstance(matrix, MappingNode):
         asked = {name for variant in variants for name in _when(variant).entries}
         own = [name for name in fields if name not in SHARED]
         found = combinations(matrix, Axes(own, asked), problems)
@@ -71,9 +74,7 @@ def cells_of(
     if not problems:
         problems.extend(made.mistakes(found, strict=not overrides))
     findings.extend(locate(root, problem) for problem in problems)
-    if problems or any(part is not None and has_mistakes(part) for part in parts):
-        return ()
-    return made.cells(found, findings)
+    return () if problems else made.cells(found, findings)
 
 
 @dataclass(frozen=True)

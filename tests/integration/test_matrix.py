@@ -350,3 +350,23 @@ def test_a_thousand_cells_are_planned_in_three_seconds_and_200_mb(tmp_path: Path
     # Time of the processor: others use this machine, too.
     assert usage.ru_utime + usage.ru_stime < 3.0
     assert usage.ru_maxrss < 200_000  # kB
+
+
+def test_cells_are_pushed_side_by_side_and_their_weights_are_in_the_registry_once(
+    tmp_path: Path, registry: str
+) -> None:
+    write_checkpoint(tmp_path / "model", shards=1, shard_size=80 << 20)
+    image = f'  repository: {registry}/matrix/cells\n  tags: ["{{name}}"]\n'
+    recipe = with_matrix(recipes.write(tmp_path, "file:./model", extra=image), MATRIX)
+    push = ("run", recipe, "--cache-dir", tmp_path / "cache", "--push", "--parallel", "3", "--json")
+    pushed = cli.enginebuild(*push).ok().result["cells"]
+    assert [cell["status"] for cell in pushed] == ["built"] * 3
+    layers = []
+    for count, cell in enumerate(pushed, 1):
+        name = f"{registry}/matrix/cells:tiny-max_num_seqs-{count}"
+        seen = cli.enginebuild("inspect", name, "--json").ok().document
+        assert seen["digest"] == cell["image"]["digest"]
+        layers.append({layer["digest"] for layer in seen["layers"]})
+    assert len(set.intersection(*layers)) >= 1
+    again = cli.enginebuild(*push).ok().result["cells"]
+    assert [cell["status"] for cell in again] == ["cached"] * 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -80,11 +81,17 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def own_engine() -> DockerEngine:
+    """Nobody else's, for what is left in it is looked at."""
+    return services.own_engine(f"docker-gate-{os.getpid()}")
+
+
 @pytest.fixture
-def shop(made: Path, tmp_path: Path, docker_engine: DockerEngine, registry: str) -> Iterator[Shop]:
+def shop(made: Path, tmp_path: Path, own_engine: DockerEngine, registry: str) -> Iterator[Shop]:
     shutil.copytree(made / "model", tmp_path / "model")
     (tmp_path / "base").symlink_to(made / "base")
-    shop = Shop(tmp_path, docker_engine, f"{registry}/{tmp_path.name.replace('_', '-')}")
+    shop = Shop(tmp_path, own_engine, f"{registry}/{tmp_path.name.replace('_', '-')}")
     yield shop
     assert shop.containers() == []
     assert shop.images() == []

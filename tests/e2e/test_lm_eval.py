@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,21 @@ import pytest
 
 from enginebuild.errors import StepError
 from enginebuild.events import silent
-from enginebuild.execution import Limits, LocalEnvironment
+from enginebuild.execution import ContainerEnvironment, Limits, LocalEnvironment
 from enginebuild.recipe.verification import Task
+from enginebuild.runners.docker import DockerRunner
 from enginebuild.runners.local import LocalRunner
 from enginebuild.sources import ModelRequest, resolve
 from enginebuild.verify.evaluation import Evaluation, PinnedTask
-from enginebuild_cache import Store
+from enginebuild_cache import Digest, Store
+from parts import services
 from parts.lm_eval_tasks import CAPITALS, write_tasks
+from parts.oci_image import push
 from parts.quantizers import quantizer
 from parts.tiny_llama import write_tiny_llama
+from parts.vllm_base import environment_image
 
-pytestmark = [pytest.mark.vllm, pytest.mark.slow]
+pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.docker]
 
 SENTENCE = "The capital of {} is {}, a city that many people visit every year."
 #: lm-eval's own task reads the data set's configuration ARC-Easy, which its card names on the Hub, too.
@@ -126,6 +131,22 @@ def test_it_asks_and_scores_tasks_of_a_folder(
     tokens = sum(len(request["prompt"][0]) - 1 for request in sentences)
     assert rolled["metrics"]["word_perplexity,none"] == pytest.approx(math.exp(0.5 * tokens / words))
     assert rolled["higher_is_better"] == {"word_perplexity": False, "bits_per_byte": False}
+
+
+def test_it_asks_the_same_in_an_image_without_a_network(
+    tmp_path: Path, store: Store, tokenizer: dict[str, bytes], registry: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tasks(tmp_path / "tasks")
+    here = evaluation(store, tmp_path, mine("capitals", "exact_match"))
+    engine = services.own_engine("docker-mounting", mounting=True)
+    monkeypatch.setenv("DOCKER_HOST", engine.host)
+    folder = quantizer("lm-eval")
+    made = environment_image(folder / "bin" / "python", folder, services.program("busybox"))
+    name, _, digest = push(made, registry, "lm-eval", "0.4.13").partition("@")
+    environment = ContainerEnvironment(name, Digest.parse(digest))
+    there = replace(here, environment=environment, runner=DockerRunner(silent))
+    assert there.lacking() == ()
+    assert there.requests(tokenizer, 128) == here.requests(tokenizer, 128)
 
 
 def test_it_takes_its_own_tasks_with_the_examples_of_a_folder(

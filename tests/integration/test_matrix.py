@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from itertools import accumulate
 from pathlib import Path
@@ -330,6 +332,16 @@ def children_of(recipe: Path) -> list[str]:
     return found
 
 
+#: Runs a command, then says its seconds of processor time and its most bytes of memory. It is a process
+#: between, for the kernel counts the memory of who forked another, and the tests' own is larger.
+MEASURED = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(used.ru_utime + used.ru_stime, used.ru_maxrss * 1024, file=sys.stderr)
+"""
+
+
 def test_a_thousand_cells_are_planned_in_three_seconds_and_200_mb(tmp_path: Path) -> None:
     (tmp_path / "model").symlink_to(recipes.QUICKSTART_MODEL)
     axes = "".join(
@@ -338,18 +350,15 @@ def test_a_thousand_cells_are_planned_in_three_seconds_and_200_mb(tmp_path: Path
     )
     recipe = recipes.write(tmp_path, "file:./model")
     with_matrix(recipe, "matrix:\n" + axes.replace("block_size: [1", "stream_interval: [1"))
-    started = cli.start("plan", recipe, "--cache-dir", tmp_path / "cache")
-    assert started.stdout is not None
-    assert started.stderr is not None
-    with started.stdout, started.stderr:
-        lines = started.stdout.read().splitlines()
-        _, status, usage = os.wait4(started.pid, 0)
-    started.returncode = os.waitstatus_to_exitcode(status)
-    assert started.returncode == 0
-    assert lines[1000] == "1000 cells, 0 cached"
+    words = cli.argv("plan", recipe, "--cache-dir", tmp_path / "cache")
+    ended = subprocess.run(
+        [sys.executable, "-c", MEASURED, *words], capture_output=True, text=True, check=True
+    )
+    assert ended.stdout.splitlines()[1000] == "1000 cells, 0 cached"
+    seconds, size = map(float, ended.stderr.splitlines()[-1].split())
     # Time of the processor: others use this machine, too.
-    assert usage.ru_utime + usage.ru_stime < 3.0
-    assert usage.ru_maxrss < 200_000  # kB
+    assert seconds < 3.0
+    assert size < 200e6
 
 
 def test_cells_are_pushed_side_by_side_and_their_weights_are_in_the_registry_once(

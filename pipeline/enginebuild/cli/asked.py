@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from enginebuild.events import Report
     from enginebuild.locking import Locked
     from enginebuild.recipe import Recipe
+    from enginebuild.remote.shared import Shared
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,13 @@ class Asked:
         """Where the image goes; of several, each into a folder of its own. Raises RecipeError."""
         return Places.of(recipe, push=self.push, load=self.load, output=self._output(recipe, several))
 
+    def shared(self, recipe: Recipe, tools: Tools) -> Shared | None:
+        """The remote caches. Raises RecipeError for a place that none can be at."""
+        return shared_of(recipe, self.cache_from, self.cache_to, tools.registry, self.jobs)
+
     def build(self, locked: Locked, tools: Tools, places: Places, report: Report) -> Built:
         """Build the image and bring it there. Raises EngineBuildError, CacheError."""
-        recipe = locked.recipe
-        shared = shared_of(recipe, self.cache_from, self.cache_to, tools.registry, self.jobs)
+        recipe, shared = locked.recipe, self.shared(locked.recipe, tools)
         return run(
             locked,
             tools.store,

@@ -106,6 +106,7 @@ def _run_one(cells: Cells, asked: Asked) -> None:
         opened(recipe.folder, asked.cache_dir, jobs=asked.jobs, as_json=asked.as_json) as tools,
         tools.store.lease(),
     ):
+        asked.shared(recipe, tools)  # raises for what an option cannot be
         (locked,) = lock_cells(
             cells,
             tools.store,

@@ -37,37 +37,50 @@ class _ToBuild:
 def run_cells(files: Sequence[Cells], asked: Asked, parallel: int | None, *, fail_fast: bool) -> None:
     """Deliver all, and say in one table what became of each. Raises the class of the first failure."""
     cells = [cell for file in files for cell in file.chosen]
-    for cell in cells:
-        asked.places(cell, several=True)  # raises for what an option lacks
     with (
         terminable(),
         tempfile.TemporaryDirectory(prefix="enginebuild-") as folder,
         opened(Path(), asked.cache_dir, jobs=asked.jobs, as_json=asked.as_json) as tools,
         tools.store.lease(),
     ):
+        for cell in cells:
+            # These raise for what an option lacks or cannot be.
+            asked.places(cell, several=True)
+            asked.shared(cell, tools)
         found = [
             each
             for number, file in enumerate(files)
             for each in _found(file, asked, tools, Path(folder, f"{number}.lock"))
         ]
-        waiting = {each.recipe.name: each.resolved for each in found if isinstance(each, _ToBuild)}
-        failed = any(not isinstance(each, _ToBuild) and each.status == "failed" for each in found)
-        runs = CellRuns(
-            lambda recipe: asked.words(recipe, waiting[recipe.name]),
-            parallel or max(1, len(this_machine().gpus)),
-            fail_fast,
-            tools.output,
-            fail_fast and failed,
-        )
-        made = runs.run([each.recipe for each in found if isinstance(each, _ToBuild)])
-        built = iter(made)
-        results = [next(built) if isinstance(each, _ToBuild) else each for each in found]
+        results = _built(found, asked, tools.output, parallel, fail_fast=fail_fast)
         document: dict[str, Json] = {
             "cells": [result.to_json() for result in results],
             "failed": sum(result.status == "failed" for result in results),
         }
         tools.output.result(tuple(_table(results)), document)
     _raise_first(results)
+
+
+def _built(
+    found: Sequence[CellResult | _ToBuild],
+    asked: Asked,
+    report: Report,
+    parallel: int | None,
+    *,
+    fail_fast: bool,
+) -> list[CellResult]:
+    """What became of all, in their order: those that are to be built run now."""
+    waiting = {each.recipe.name: each for each in found if isinstance(each, _ToBuild)}
+    failed = any(isinstance(each, CellResult) and each.status == "failed" for each in found)
+    runs = CellRuns(
+        lambda recipe: asked.words(recipe, waiting[recipe.name].resolved),
+        parallel or max(1, len(this_machine().gpus)),
+        fail_fast,
+        report,
+        over=fail_fast and failed,
+    )
+    made = iter(runs.run([each.recipe for each in waiting.values()]))
+    return [next(made) if isinstance(each, _ToBuild) else each for each in found]
 
 
 def _found(cells: Cells, asked: Asked, tools: Tools, resolved: Path) -> list[CellResult | _ToBuild]:

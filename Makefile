@@ -18,7 +18,7 @@ quickstart: $(READY) ## Build a tiny model's image: no GPU, no Docker; half a mi
 	@echo '$$ $(BIN)/enginebuild run recipes/quickstart.yaml'
 	@$(BIN)/enginebuild run recipes/quickstart.yaml
 
-test: $(READY) services check-static ## Everything, with real services, quantizers and vLLM: about 20 minutes, then 15
+test: $(READY) services check-static ## Everything, with real services, quantizers and vLLM: about 25 minutes, then 20
 	ENGINEBUILD_REQUIRE_SERVICES=1 $(BIN)/pytest -n $(JOBS) --dist loadfile --durations 10
 
 test-gpu: $(READY) ## The real TensorRT-LLM on this machine's GPU, where there is one: minutes; says what is lacking

@@ -17,10 +17,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from parts import cli, recipes  # noqa: E402 - the tests' parts are not installed
-from parts.checkpoints import write_checkpoint  # noqa: E402
-from parts.hub_server import HubServer  # noqa: E402
-from parts.registry_real import docker_registry  # noqa: E402
+from parts import cli, recipes
+from parts.checkpoints import write_checkpoint
+from parts.hub_server import HubServer
+from parts.registry_real import docker_registry
 
 LIMIT = 150.0  # MB
 SHARD = 1 << 30  # bytes

@@ -26,15 +26,15 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from benchmarks.images import page  # noqa: E402 - neither the benchmarks nor the tests' parts are installed
-from benchmarks.images.builders import BUILDERS  # noqa: E402
-from benchmarks.images.circumstances import circumstances  # noqa: E402
-from benchmarks.images.contender import CASES, CHAIN, FLOORS, OURS, Contender, Opened, Round  # noqa: E402
-from benchmarks.images.memory import touch_memory  # noqa: E402
-from benchmarks.images.meter import CommandFailedError, measure  # noqa: E402
-from benchmarks.images.result import Result, Run, limits  # noqa: E402
-from benchmarks.images.services import MissingError, registry  # noqa: E402
-from benchmarks.images.subject import MAKERS, SHARDS, Subject  # noqa: E402
+from benchmarks.images import page
+from benchmarks.images.builders import BUILDERS
+from benchmarks.images.circumstances import circumstances
+from benchmarks.images.contender import CASES, CHAIN, FLOORS, OURS, Contender, Opened, Round
+from benchmarks.images.memory import touch_memory
+from benchmarks.images.meter import CommandFailedError, measure
+from benchmarks.images.result import Result, Run, limits
+from benchmarks.images.services import MissingError, registry
+from benchmarks.images.subject import MAKERS, SHARDS, Subject
 
 ALL = (*OURS, *FLOORS, *BUILDERS)
 OPTIONAL = frozenset({"buildkit"})

@@ -51,12 +51,12 @@ def event_of(document: Mapping[str, Json]) -> Event | None:
     values = cast("Mapping[str, str]", document)
     match document.get("event"):
         case "note":
-            return Note(values["text"], values["level"])  # type: ignore[arg-type]
+            return Note(values["text"], values["level"])  # type: ignore[arg-type] # as document_of wrote it
         case "step_started":
             return StepStarted(values["step"], Digest.parse(values["key"]))
         case "step_finished":
             key, seconds = Digest.parse(values["key"]), float(values["seconds"])
-            return StepFinished(values["step"], key, values["status"], seconds)  # type: ignore[arg-type]
+            return StepFinished(values["step"], key, values["status"], seconds)  # type: ignore[arg-type] # likewise
         case "progress":
             return Progress(values["label"], int(values["done"]), int(values["total"]))
         case "log":

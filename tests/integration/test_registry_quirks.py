@@ -270,7 +270,7 @@ def test_a_limit_below_every_chunk_is_told(quirks: QuirkRegistry, registry: Regi
 @pytest.mark.parametrize("way", ["PUT", "PATCH", "Content-Range"])
 @pytest.mark.parametrize("location", ["absolute", "relative", "query", "storage"])
 def test_every_kind_of_location_is_followed(quirks: QuirkRegistry, location: str, way: str) -> None:
-    quirks.location, quirks.ways, quirks.auth = location, {way}, "basic"  # type: ignore[assignment]
+    quirks.location, quirks.ways, quirks.auth = location, {way}, "basic"  # type: ignore[assignment] # see below
     with client(BUILDER, jobs=1, chunk_size=2 << 20) as registry:
         registry.push(BIG, name(quirks))
         pulled = [b"".join(registry.blob(name(quirks), blob.descriptor).chunks()) for blob in BIG.layers]
@@ -567,7 +567,7 @@ def test_an_interrupt_ends_a_push_that_hangs(quirks: QuirkRegistry) -> None:
 
 @pytest.mark.parametrize("auth", ["basic", "token"])
 def test_credentials_are_sent_once_they_are_asked_for(quirks: QuirkRegistry, auth: str) -> None:
-    quirks.auth = auth  # type: ignore[assignment]
+    quirks.auth = auth  # type: ignore[assignment] # a parameter is any str
     with client(BUILDER) as registry:
         registry.push(BIG, name(quirks))
         assert registry.has(name(quirks), BIG.digest)
@@ -645,7 +645,7 @@ def test_missing_credentials_are_told(quirks: QuirkRegistry, registry: Registry)
 
 @pytest.mark.parametrize("auth", ["basic", "token"])
 def test_wrong_credentials_are_told_and_never_shown(quirks: QuirkRegistry, auth: str) -> None:
-    quirks.auth = auth  # type: ignore[assignment]
+    quirks.auth = auth  # type: ignore[assignment] # a parameter is any str
     with client(GivenCredentials(USER, "wrong-password")) as registry:
         error = refused(registry, SMALL, name(quirks))
     first = SMALL.layers[0].descriptor.digest

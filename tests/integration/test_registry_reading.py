@@ -261,7 +261,7 @@ def test_an_empty_blob_that_is_not_there_is_told(quirks: QuirkRegistry, registry
 def test_a_broken_connection_is_resumed(
     quirks: QuirkRegistry, registry: Registry, ranges: bool, location: str
 ) -> None:
-    quirks.ranges, quirks.location = ranges, location  # type: ignore[assignment]
+    quirks.ranges, quirks.location = ranges, location  # type: ignore[assignment] # any str
     path = "/storage/blobs/" if location == "storage" else "/v2/team/app/blobs/"
     quirks.fault("GET", path, send=1_500_000)
     quirks.fault("GET", path, send=1_600_000)

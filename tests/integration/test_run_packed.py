@@ -11,7 +11,7 @@ import pytest
 
 from enginebuild.lock import BaseLock, Lock, ModelLock
 from enginebuild.lock_file import LockFile, lock_path, write_lock_file
-from enginebuild_cache import Digest, File, Tree
+from enginebuild_cache import Digest, File, Json, Tree
 from parts import cli, recipes
 from parts.busybox_base import BusyboxBase
 from parts.services import DockerEngine
@@ -113,7 +113,7 @@ def test_a_file_that_the_registry_cannot_take_is_refused_before_it_is_fetched(
     tmp_path: Path, command: str
 ) -> None:
     recipe = recipes.write(tmp_path, "hf://org/model@main", extra="  repository: ghcr.io/team/model\n")
-    asked = {
+    asked: dict[str, Json] = {
         "source": "hf://org/model",
         "revision": "main",
         "allow_patterns": [],
@@ -121,7 +121,7 @@ def test_a_file_that_the_registry_cannot_take_is_refused_before_it_is_fetched(
         "allow_pickle": False,
     }
     tree = Tree.of([File("model.safetensors", Digest.of(b"weights"), 60 * 10**9)])
-    model = ModelLock(asked, "0" * 40, tree)  # type: ignore[arg-type]
+    model = ModelLock(asked, "0" * 40, tree)
     lock = Lock(model, BaseLock("scratch", "linux/amd64", None), {"vllm": "0.33.0"})
     write_lock_file(lock_path(recipe), LockFile.of([lock]))
     ended = cli.enginebuild(command, recipe, "--cache-dir", tmp_path / "cache", "--push")

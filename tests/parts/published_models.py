@@ -28,7 +28,7 @@ def published() -> Mapping[str, Mapping[str, Any]]:
 
 def config(model: str) -> dict[str, Any]:
     """A copy of its config.json."""
-    return json.loads(json.dumps(published()[model]["config"]))  # type: ignore[no-any-return]
+    return json.loads(json.dumps(published()[model]["config"]))  # type: ignore[no-any-return] # JSON
 
 
 @cache

@@ -84,7 +84,7 @@ class Made:
 
 def quantize(wanted: Wanted, model: Path, texts: Path, folder: Path, log: list[str]) -> Made:
     """Run the tool's program as the step does; `log` gets its lines. Raises StepError."""
-    tool = TOOLS[wanted.tool]  # type: ignore[index]
+    tool = TOOLS[wanted.tool]  # type: ignore[index] # a recipe's tool is any str
     asked = methods.request(wanted, THREADS)
     scripts, output = folder / "scripts", folder / "output"
     scripts.mkdir(parents=True)

@@ -124,7 +124,7 @@ class QuirkRegistry:
 
     def fault(self, method: str, path: str, **how: object) -> None:
         """Let the next matching requests go wrong; `path` is a regular expression to be found in it."""
-        self._faults.append(Fault(method, path, **how))  # type: ignore[arg-type]
+        self._faults.append(Fault(method, path, **how))  # type: ignore[arg-type] # Fault's own
 
     def clear_faults(self) -> None:
         """Nothing goes wrong from now on."""

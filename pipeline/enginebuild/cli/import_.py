@@ -74,7 +74,7 @@ def command(
         source,
         version,
         engine,  # type: ignore[arg-type] # click has checked the choice
-        mode,  # type: ignore[arg-type]
+        mode,  # type: ignore[arg-type] # and this one
         Choice(variant, features, hardware),
         config,
         gpu,

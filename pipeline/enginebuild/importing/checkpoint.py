@@ -21,7 +21,7 @@ _OURS = frozenset(
     output_dir output_model_dir workers log_level load_model_on_cpu load_by_shard device device_map
     tokenizer_max_seq_length ckpt_type calib_tp_size calib_pp_size decoder_type use_weight_only
     weight_only_precision per_group per_channel per_token save_config_only
-    """.split()  # noqa: SIM905
+    """.split()
 )
 _MODEL = ("model_dir", "meta_ckpt_dir", "nemo_ckpt_path")
 _SIZES: Mapping[str, str] = {

@@ -17,7 +17,7 @@ _VALUED = frozenset(
     --network --network-alias --oom-score-adj --pid --pids-limit --platform --publish --pull --restart
     --runtime --security-opt --shm-size --stop-signal --stop-timeout --storage-opt --sysctl --tmpfs --ulimit
     --user --userns --uts --volume --volume-driver --volumes-from --workdir
-    """.split()  # noqa: SIM905
+    """.split()
 )
 _LONG = {
     "-e": "--env",

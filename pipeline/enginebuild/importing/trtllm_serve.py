@@ -80,7 +80,8 @@ def _model(draft: Draft, words: Words, started: Launch) -> list[str]:
 def _options(draft: Draft, words: Words, mode: str) -> None:
     for name, value in words.values.items():
         spelled = words.spelled[name]
-        if name in _OURS or (name == "port" and value == 8000) or (name == "host" and value == "0.0.0.0"):  # noqa: S104
+        everywhere = name == "host" and value == "0.0.0.0"  # noqa: S104 - ours, too
+        if name in _OURS or everywhere or (name == "port" and value == 8000):
             continue
         if mode == "pytorch" and name in _NO_KEY:
             draft.lose(spelled, "trtllm-serve's YAML has no key for it: give it when the container starts")

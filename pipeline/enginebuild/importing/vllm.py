@@ -22,7 +22,7 @@ ARGS = ("engine", "args")
 #: vLLM's arguments that have a key of their own in a recipe.
 _AT_THE_TOP = ("tensor_parallel_size", "pipeline_parallel_size")
 #: What every image of ours says anyway.
-_OURS: Mapping[str, Sequence[Json]] = {"host": ("0.0.0.0", "::"), "port": (8000,)}  # noqa: S104
+_OURS: Mapping[str, Sequence[Json]] = {"host": ("0.0.0.0", "::"), "port": (8000,)}  # noqa: S104 - ours, too
 _DTYPES = {**DTYPES, **{name: name for name in ("auto", "float16", "bfloat16", "float32")}}
 
 

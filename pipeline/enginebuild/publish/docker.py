@@ -11,11 +11,11 @@ from typing import cast
 import docker
 import docker.constants
 import docker.errors
-import requests.exceptions
 
 from enginebuild.errors import PublishError, SourceError
 from enginebuild.events import Progress, Report
 from enginebuild.publish.use import use_of
+from enginebuild.runners.engine import LOST
 from enginebuild_cache import Json
 from enginebuild_images.archive import archive_size, docker_archive
 from enginebuild_images.errors import ImageError
@@ -27,8 +27,6 @@ _TIMEOUT = 3600
 #: Layers below this many bytes are unpacked before a bar could be drawn.
 _SHOWN = 64 << 20
 
-#: The second is urllib3's own, which docker passes on when an answer breaks off; stubs lack its name.
-_LOST = (requests.exceptions.RequestException, requests.exceptions.BaseHTTPError)  # type: ignore[attr-defined]
 _FULL = "no space left on device"
 
 
@@ -93,9 +91,9 @@ def load(client: docker.DockerClient, image: Image, names: Sequence[str], report
     total = archive_size(image, names)
     stream = _counted(docker_archive(image, names), total, report)
     try:
-        answers = client.api.load_image(stream, quiet=False)  # type: ignore[no-untyped-call]
+        answers = client.api.load_image(stream, quiet=False)  # type: ignore[no-untyped-call] # docker's
         refusal = _refusal(answers, report)
-    except _LOST as error:
+    except LOST as error:
         raise PublishError(
             f"the Docker Engine ended the connection while it loaded the image: {_cause(error)}",
             "its log says why (journalctl -u docker); run again",
@@ -127,7 +125,7 @@ def _engine() -> Iterator[docker.DockerClient]:
         raise PublishError(error.message, error.hint) from error
     except docker.errors.APIError as error:
         raise PublishError(f"the Docker Engine says: {error.explanation or error}") from error
-    except (docker.errors.DockerException, *_LOST) as error:
+    except (docker.errors.DockerException, *LOST) as error:
         raise PublishError(
             f"the Docker Engine at {_host()} cannot be reached: {_cause(error)}",
             "is it running, may you use its socket, and is DOCKER_HOST right?",

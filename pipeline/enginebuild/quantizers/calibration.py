@@ -47,7 +47,7 @@ def choose(samples: Iterable[Sample], count: int, seed: int) -> list[Sample]:
     Python promises the sequence of `random.random()` for a seed. Raises CalibrationError if there are fewer.
     """
     # Reproducible choice is the point, not secrecy.
-    source = random.Random(seed)  # noqa: S311
+    source = random.Random(seed)  # noqa: S311 - the same texts each time are wanted
     drawn = heapq.nsmallest(
         count,
         ((source.random(), number, sample) for number, sample in enumerate(samples)),

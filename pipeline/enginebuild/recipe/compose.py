@@ -215,10 +215,10 @@ class Composer:
         return replace(node, span=span), levels
 
     def _next(self) -> yaml.Event:
-        return cast("yaml.Event", self._loader.get_event())  # type: ignore[no-untyped-call]
+        return cast("yaml.Event", self._loader.get_event())  # type: ignore[no-untyped-call] # PyYAML's stubs
 
     def _plain_ahead(self) -> bool:
-        event = self._loader.peek_event()  # type: ignore[no-untyped-call]
+        event = self._loader.peek_event()  # type: ignore[no-untyped-call] # leave both untyped
         return isinstance(event, yaml.ScalarEvent) and event.style is None
 
     def _span(self, mark: Mark | None) -> Span:

@@ -90,7 +90,7 @@ TENSORRT_LLM_BUILD = frozenset(
     opt_num_tokens profiling_verbosity reduce_fusion remove_input_padding speculative_decoding_mode strip_plan
     tokens_per_block use_fp8_context_fmha use_fused_mlp use_paged_context_fmha user_buffer weight_sparsity
     weight_streaming
-    """.split()  # noqa: SIM905
+    """.split()
 )
 
 #: The same of trtllm-serve: its own options with an engine, the keys of its YAML without (1.3.0rc3).
@@ -99,7 +99,7 @@ TENSORRT_LLM_RUNTIME: Mapping[str, frozenset[str]] = {
         """
         free_gpu_memory_fraction num_postprocess_workers reasoning_parser tool_parser
         trust_remote_code
-        """.split()  # noqa: SIM905
+        """.split()
     ),
     "pytorch": frozenset(
         """
@@ -108,6 +108,6 @@ TENSORRT_LLM_RUNTIME: Mapping[str, frozenset[str]] = {
         max_beam_width max_input_len max_num_tokens max_seq_len moe_config moe_expert_parallel_size
         num_postprocess_workers reasoning_parser scheduler_config speculative_config torch_compile_config
         trust_remote_code
-        """.split()  # noqa: SIM905
+        """.split()
     ),
 }

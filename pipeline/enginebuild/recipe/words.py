@@ -174,14 +174,14 @@ ENGINE_ARGUMENTS = frozenset(
     override_generation_config performance_mode port quantization_config reasoning_parser seed
     served_model_name shutdown_timeout speculative_config tokenizer tokenizer_mode tool_call_parser
     trust_remote_code
-    """.split()  # noqa: SIM905
+    """.split()
 )
 
 #: Keys that a later version may have.
 LATER = frozenset(
     """
     publish env extends secrets
-    """.split()  # noqa: SIM905
+    """.split()
 )
 
 #: Values of other tools → ours.

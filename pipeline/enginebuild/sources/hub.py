@@ -96,7 +96,7 @@ class Hub:
         CDN's ETag is not the Hub's, so it would throw away every partial file.
         """
         from huggingface_hub import get_session, hf_hub_url
-        from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
+        from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined] # loaded lazily
 
         assert self.commit is not None
         url = hf_hub_url(
@@ -167,7 +167,7 @@ class Hub:
         raise AssertionError("a request is made at least once")
 
     def _body(self, response: Response) -> Body:
-        from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined]
+        from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined] # loaded lazily
 
         if response.status_code >= 400:
             response.read()

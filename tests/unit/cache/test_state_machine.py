@@ -5,7 +5,6 @@ What is used while a lease is held, and what is pinned, must outlive every gc; w
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 import time
@@ -171,7 +170,7 @@ class CacheMachine(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_left_over(self) -> None:
-        assert os.listdir(self.folder / "cache/tmp") == []  # noqa: PTH208
+        assert list((self.folder / "cache/tmp").iterdir()) == []
 
 
 def _names(one: Record, digest: Digest) -> bool:

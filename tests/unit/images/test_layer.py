@@ -232,7 +232,7 @@ def test_a_layer_survives_json() -> None:
 def test_json_of_something_else_is_refused(change: dict[str, object], error: str) -> None:
     document = {**Layer.of([]).to_json(), **change}
     with pytest.raises((ValueError, TypeError)) as caught:
-        Layer.from_json(document)  # type: ignore[arg-type]
+        Layer.from_json(document)  # type: ignore[arg-type] # wrong on purpose
     assert str(caught.value) == error
 
 

@@ -6,7 +6,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -113,8 +113,7 @@ SLOW = f"import time; time.sleep(60); {GOOD}"
 
 def runs(texts: Sequence[str], cells: Sequence[Recipe], parallel: int, *, fail_fast: bool) -> CellRuns:
     by_name = {cell.name: text for cell, text in zip(cells, texts, strict=True)}
-    words: Callable[[Recipe], list[str]] = lambda cell: program(by_name[cell.name])  # noqa: E731
-    return CellRuns(words, parallel, fail_fast, silent)
+    return CellRuns(lambda cell: program(by_name[cell.name]), parallel, fail_fast, silent)
 
 
 def test_a_failure_leaves_the_others_alone(cells: tuple[Recipe, ...]) -> None:

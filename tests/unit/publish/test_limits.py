@@ -14,7 +14,7 @@ from enginebuild.publish.limits import require_model
 from enginebuild.publish.registry import RegistryPublisher
 from enginebuild.recipe import Recipe, parse
 from enginebuild.resolve import Unresolved
-from enginebuild_cache import Digest, File, Tree
+from enginebuild_cache import Digest, File, Json, Tree
 from enginebuild_images.assemble import assemble
 from enginebuild_images.base import Base
 from enginebuild_images.blob import LAYER, Descriptor, FileBlob
@@ -72,8 +72,8 @@ def test_a_layer_that_is_too_large_is_refused_before_the_registry_is_asked() -> 
 
 def test_a_layer_of_the_base_is_named_as_one() -> None:
     digest = Digest.of(b"base")
-    config: dict[str, object] = {"rootfs": {"type": "layers", "diff_ids": [str(digest)]}}
-    base = Base(config, (FileBlob(Descriptor(LAYER, digest, 11 * 2**30), Path("base")),), LINUX_AMD64)  # type: ignore[arg-type]
+    config: dict[str, Json] = {"rootfs": {"type": "layers", "diff_ids": [str(digest)]}}
+    base = Base(config, (FileBlob(Descriptor(LAYER, digest, 11 * 2**30), Path("base")),), LINUX_AMD64)
     with pytest.raises(RefusedError) as caught:
         _publisher().publish(_image(GB, base), lambda _event: None)
     assert caught.value.message == (

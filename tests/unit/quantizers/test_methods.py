@@ -138,8 +138,8 @@ def test_what_a_recipe_may_ask_for_is_what_the_tools_make() -> None:
     for tools in SUPPORTED.values():
         for tool, made in tools.items():
             if tool != "quantize.py":
-                assert set(made.methods) <= set(FORMS[tool])  # type: ignore[index]
-                assert set(made.kv_cache_dtypes) <= set(TOOLS[tool].kv_cache_dtypes)  # type: ignore[index]
+                assert set(made.methods) <= set(FORMS[tool])  # type: ignore[index] # any str
+                assert set(made.kv_cache_dtypes) <= set(TOOLS[tool].kv_cache_dtypes)  # type: ignore[index] # any str
 
 
 @pytest.mark.parametrize(("tool", "method"), EVERY)

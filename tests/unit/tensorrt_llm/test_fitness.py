@@ -33,7 +33,7 @@ PLAIN = Needs(False)
 
 def machine(*gpus: tuple[str, str | None], driver: str | None = "590.44.01", **more: object) -> Machine:
     listed = tuple(Gpu(str(index), product, capability) for index, (product, capability) in enumerate(gpus))
-    return replace(Machine(listed, driver), **more)  # type: ignore[arg-type]
+    return replace(Machine(listed, driver), **more)  # type: ignore[arg-type] # Machine's own fields
 
 
 TWO = machine((H100, "9.0"), (H100, "9.0"))

@@ -31,7 +31,7 @@ LEFT_OUT = frozenset(
     moe_renorm_mode moe_top_k multiple_of n_embd n_head n_kv_head n_layer n_positions nemo_ckpt_path
     nemo_rename_key num_medusa_heads num_medusa_layers quant_medusa_head rms_norm_eps rotary_base
     save_config_only vocab_size weight_compression
-    """.split()  # noqa: SIM905
+    """.split()
 )
 
 _TYPES = {

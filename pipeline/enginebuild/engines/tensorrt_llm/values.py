@@ -20,7 +20,7 @@ _SIZES = frozenset(
     """
     max_batch_size max_beam_width max_input_len max_num_tokens max_seq_len moe_cluster_parallel_size
     moe_expert_parallel_size moe_tensor_parallel_size tokens_per_block
-    """.split()  # noqa: SIM905
+    """.split()
 )
 #: Shares of a GPU's memory.
 _FRACTIONS = frozenset(

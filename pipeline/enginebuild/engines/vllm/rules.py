@@ -80,7 +80,7 @@ def _load_format(value: Json, path: Path) -> Iterator[Problem]:
 
 
 def _host(value: Json, path: Path) -> Iterator[Problem]:
-    if isinstance(value, str) and value and value not in ("0.0.0.0", "::"):  # noqa: S104
+    if isinstance(value, str) and value and value not in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
         message = f"host {shown(value)} would shut the container's own port to the outside"
         yield Problem(path, message, "remove the line (0.0.0.0), and limit who reaches it with docker run -p")
 

@@ -87,7 +87,7 @@ def model(exchange: Exchange, tokenizer: Path, max_length: int) -> Any:
     """lm-eval's `local-completions`, which speaks to us instead of to a server."""
     completions: Any = importlib.import_module("lm_eval.models.openai_completions")
 
-    class Exchanged(completions.LocalCompletionsAPI):  # type: ignore[misc]
+    class Exchanged(completions.LocalCompletionsAPI):  # type: ignore[misc] # untyped: not installed here
         def model_call(
             self,
             messages: Any,

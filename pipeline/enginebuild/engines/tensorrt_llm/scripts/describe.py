@@ -37,7 +37,7 @@ def main(words: list[str]) -> int:
     if len(words) != 1:
         sys.stderr.write("usage: describe.py FILE (- for standard output)\n")
         return 2
-    with open(words[0], "w", encoding="utf-8") as file:  # noqa: PTH123
+    with open(words[0], "w", encoding="utf-8") as file:
         file.write(text)
     return 0
 

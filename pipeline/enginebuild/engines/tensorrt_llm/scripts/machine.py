@@ -110,7 +110,7 @@ def cuda(variables: Mapping[str, str] = os.environ, root: str = "/usr/local/cuda
     found = variables.get("CUDA_VERSION")
     if not found:
         try:
-            with open(os.path.join(root, "version.json"), encoding="utf-8") as file:  # noqa: PTH118, PTH123
+            with open(os.path.join(root, "version.json"), encoding="utf-8") as file:
                 document: Any = json.load(file)
             found = str(document["cuda"]["version"])
         except (OSError, ValueError, KeyError, TypeError):

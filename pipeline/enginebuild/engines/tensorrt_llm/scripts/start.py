@@ -36,7 +36,7 @@ def looked_at(needs: fitness.Needs) -> fitness.Machine:
 def findings(path: str) -> tuple[fitness.Finding, ...]:
     """What is said of the needs in a file; of needs that cannot be read, that."""
     try:
-        with open(path, encoding="utf-8") as file:  # noqa: PTH123
+        with open(path, encoding="utf-8") as file:
             document = json.load(file)
         inner = document.get("needs", document) if isinstance(document, dict) else document
         needs = fitness.Needs.from_json(inner)

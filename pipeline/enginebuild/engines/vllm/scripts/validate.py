@@ -186,7 +186,7 @@ class Renderer:
                 sys.argv = ["vllm", "launch", "render", *self._words]
                 importlib.import_module("vllm.entrypoints.cli.main").main()
         except BaseException as error:  # noqa: BLE001 - a child must not go on as its parent
-            print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)  # noqa: T201
+            print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)  # noqa: T201 - as below
         finally:
             os._exit(1)
 
